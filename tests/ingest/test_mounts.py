@@ -1,4 +1,4 @@
-"""The inbox, and other folders in its place."""
+"""On which file system a folder is, and whether it is the inbox or another in its place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from portraitd.ingest.mounts import MARKER, is_marked, mark, read_token
+from portraitd.ingest.mounts import (
+    MARKER,
+    file_system_type,
+    is_marked,
+    mark,
+    needs_polling,
+    read_token,
+)
 from portraitd.model.media_file import FileState, Stamp
 from portraitd.model.reasons import ReasonCode
 from portraitd.store.files import INBOX
@@ -102,3 +109,51 @@ def test_a_marker_may_be_anything(fixture: InboxFixture, kind: str) -> None:
     fixture.settle()
 
     assert FileState.READY is fixture.state()
+
+
+MOUNTS = b"""\
+22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+30 27 0:30 / /srv/inbox rw shared:2 master:3 - cifs //nas/inbox rw
+31 27 0:31 / /srv/my\\040share rw - fuse.sshfs host:/ rw
+32 27 0:32 / /srv/auto rw - autofs map rw
+33 32 0:33 / /srv/auto rw - nfs4 host:/x rw
+damaged line
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/srv/inbox", "cifs"),
+        ("/srv/inbox/sub/clip.mp4", "cifs"),
+        ("/srv/inbox2", "ext4"),
+        ("/srv/my share/a", "fuse.sshfs"),
+        ("/srv/auto/a", "nfs4"),
+        ("/", "ext4"),
+    ],
+)
+def test_the_file_system_is_that_of_the_nearest_mount(
+    tmp_path: Path, path: str, expected: str
+) -> None:
+    """Whole components count, escapes are undone, and the later mount hides the earlier."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_bytes(MOUNTS)
+
+    assert expected == file_system_type(Path(path), mounts)
+
+
+def test_the_file_system_of_this_machine_is_known(tmp_path: Path) -> None:
+    """The real table of mounts is understood; a missing one is no error."""
+    assert "proc" == file_system_type(Path("/proc/self"))
+    assert "unknown" == file_system_type(Path("/"), tmp_path / "none")
+
+
+def test_network_file_systems_are_polled() -> None:
+    """Where others write unheard, events are not relied on."""
+    kernel = ["nfs", "nfs4", "cifs", "smb3", "smb2", "smbfs", "9p", "ncpfs", "afs", "ceph"]
+    user = ["fuse", "fuse.sshfs", "fuse.mergerfs", "sshfs", "glusterfs", "virtiofs", "vboxsf"]
+    local = ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "fuseblk", "unknown"]
+
+    assert all(needs_polling(name) for name in kernel + user)
+    assert not any(needs_polling(name) for name in local)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.ingest.mounts import file_system_type, needs_polling
 from portraitd.ingest.scanner import Found, scan_folder
 from portraitd.model.media_file import Stamp
 from portraitd.model.reasons import Reason, ReasonCode
@@ -173,51 +172,3 @@ def test_a_deep_tree_is_looked_through(tmp_path: Path) -> None:
     # Too deep for the recursion of pytest's own cleaning up.
     subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
     assert depth + 1 == len(found.path.parts)
-
-
-MOUNTS = b"""\
-22 27 0:21 / /proc rw,relatime - proc proc rw
-27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-30 27 0:30 / /srv/inbox rw shared:2 master:3 - cifs //nas/inbox rw
-31 27 0:31 / /srv/my\\040share rw - fuse.sshfs host:/ rw
-32 27 0:32 / /srv/auto rw - autofs map rw
-33 32 0:33 / /srv/auto rw - nfs4 host:/x rw
-damaged line
-"""
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("/srv/inbox", "cifs"),
-        ("/srv/inbox/sub/clip.mp4", "cifs"),
-        ("/srv/inbox2", "ext4"),
-        ("/srv/my share/a", "fuse.sshfs"),
-        ("/srv/auto/a", "nfs4"),
-        ("/", "ext4"),
-    ],
-)
-def test_the_file_system_is_that_of_the_nearest_mount(
-    tmp_path: Path, path: str, expected: str
-) -> None:
-    """Whole components count, escapes are undone, and the later mount hides the earlier."""
-    mounts = tmp_path / "mountinfo"
-    mounts.write_bytes(MOUNTS)
-
-    assert expected == file_system_type(Path(path), mounts)
-
-
-def test_the_file_system_of_this_machine_is_known(tmp_path: Path) -> None:
-    """The real table of mounts is understood; a missing one is no error."""
-    assert "proc" == file_system_type(Path("/proc/self"))
-    assert "unknown" == file_system_type(Path("/"), tmp_path / "none")
-
-
-def test_network_file_systems_are_polled() -> None:
-    """Where others write unheard, events are not relied on."""
-    kernel = ["nfs", "nfs4", "cifs", "smb3", "smb2", "smbfs", "9p", "ncpfs", "afs", "ceph"]
-    user = ["fuse", "fuse.sshfs", "fuse.mergerfs", "sshfs", "glusterfs", "virtiofs", "vboxsf"]
-    local = ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "fuseblk", "unknown"]
-
-    assert all(needs_polling(name) for name in kernel + user)
-    assert not any(needs_polling(name) for name in local)
