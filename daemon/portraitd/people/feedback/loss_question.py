@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from portraitd.model.edit import AnswerLosses
 from portraitd.model.question import CardAnswer
@@ -34,11 +35,7 @@ class LossQuestion:
     @property
     def key(self) -> str:
         """Key of the card; empty while nothing is asked."""
-        losses = self._withheld()
-        if not losses:
-            return ""
-        facts = sorted(losses.faces), sorted(losses.people)
-        return f"{_PREFIX}{digest(repr(facts).encode())[:24]}"
+        return _make_key(self._withheld())
 
     @property
     def cards(self) -> Sequence[Card]:
@@ -67,6 +64,15 @@ class LossQuestion:
         """Return notices about answers to earlier questions, each once."""
         notices, self._notices = self._notices, []
         return notices
+
+
+@lru_cache(maxsize=1)
+def _make_key(losses: Losses) -> str:
+    # Cached, because every tick asks for it, and much may be missing for days.
+    if not losses:
+        return ""
+    facts = sorted(losses.faces), sorted(losses.people)
+    return f"{_PREFIX}{digest(repr(facts).encode())[:24]}"
 
 
 def is_about_losses(key: str) -> bool:
