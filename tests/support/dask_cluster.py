@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -18,9 +17,8 @@ from portraitd.service.remote.dask_client import Cluster
 from portraitd.service.remote.registry import Requirements
 from portraitd.service.remote.remote_executor import DaskExecutor
 from portraitd.workers.process import WorkerLimits
-from support.processes import children, environment, is_alive, wait_until
+from support.processes import descendants, environment_for_support, is_alive, wait_until
 
-TESTS = Path(__file__).parents[1]
 LIMITS = WorkerLimits(nice=3, memory_mb=4000, time_limit_s=3.0)
 QUICK_LOSS = {
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
@@ -56,10 +54,9 @@ class Process:
 
     def __init__(self, log: Path, command: Sequence[str | Path], **more: str) -> None:
         self.log = log
-        path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                command, stdout=out, stderr=out, env=environment(PYTHONPATH=path, **more)
+                command, stdout=out, stderr=out, env=environment_for_support(**more)
             )
 
     @property
@@ -71,19 +68,12 @@ class Process:
 
     def kill(self) -> None:
         """Kill it, and wait for the end of its child processes."""
-        family = self._family()
+        family = descendants(self.pid)
         self.process.kill()
         self.process.wait()
         wait_until(
             lambda: not any(map(is_alive, family)), f"the children of {self.log.name} have ended"
         )
-
-    def _family(self) -> set[int]:
-        found, new = set(), {self.pid}
-        while new:
-            new = {child for pid in new for child in children(pid)} - found
-            found |= new
-        return found
 
 
 class TestCluster:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from support import samba
-from support.processes import environment, wait_until
+from support.processes import TESTS, environment_for_support, wait_until
 
 SMBNETFS = shutil.which("smbnetfs")
 
@@ -47,16 +47,14 @@ def run_on_a_share(act: Callable[[Path, Path, Path], Any]) -> Any:
     """
     command = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
     program = (sys.executable, "-m", "support.mounted_share", act.__module__, act.__name__)
-    tests = Path(__file__).parents[1]
-    paths = os.pathsep.join([str(tests), *filter(None, [os.environ.get("PYTHONPATH")])])
     ended = subprocess.run(
         [*command, *program],
         stdout=subprocess.PIPE,
         text=True,
         check=False,
         timeout=240,
-        cwd=tests,
-        env=environment(PYTHONPATH=paths),
+        cwd=TESTS,
+        env=environment_for_support(),
     )
     assert 0 == ended.returncode, ended.stdout
     return json.loads(ended.stdout.splitlines()[-1])

@@ -45,6 +45,9 @@ settle_s = 0.5
 
 ENDED_S = 60.0
 
+TESTS = Path(__file__).parents[1]
+"""Where ``support`` is imported from."""
+
 
 def make_home(folder: Path, *, is_slow: bool = False) -> Path:
     """Create a home with the settings above and a network that every daemon would build.
@@ -71,6 +74,12 @@ def portraitd(*arguments: str | Path, **more: Any) -> subprocess.CompletedProces
         check=False,
         env=environment(**more),
     )
+
+
+def environment_for_support(**more: str) -> dict[str, str]:
+    """Return the environment for a program that imports ``support``."""
+    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return environment(PYTHONPATH=path, **more)
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -111,6 +120,15 @@ def children(pid: int) -> set[int]:
         for entry in Path("/proc").iterdir()
         if entry.name.isdecimal() and _parent_of(entry) == pid
     }
+
+
+def descendants(*pids: int) -> set[int]:
+    """Return the processes that these started, and those that these started in turn."""
+    found, new = set(), set(pids)
+    while new:
+        new = {child for pid in new for child in children(pid)} - found
+        found |= new
+    return found
 
 
 def _parent_of(entry: Path) -> int | None:

@@ -17,7 +17,7 @@ from support import netns
 from support.certificates import has_openssl, make_certificate
 from support.dask_cluster import Process, TestCluster, accepted
 from support.netns import BRIDGE_ADDRESS, Host, Hosts
-from support.processes import children, wait_until
+from support.processes import descendants, wait_until
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("given_up_calls")]
 
@@ -70,11 +70,8 @@ def run_on(host: Host, program: str, *arguments: object) -> list[str]:
 
 def family(*processes: Process) -> set[int]:
     """Return the processes, and all that they started."""
-    found, new = set(), {process.pid for process in processes}
-    while new:
-        found |= new
-        new = {child for pid in new for child in children(pid)} - found
-    return found
+    pids = [process.pid for process in processes]
+    return {*pids, *descendants(*pids)}
 
 
 def listening_ports(pids: Iterable[int]) -> set[int]:
