@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from portraitd.service.home import open_home
 from portraitd.store.database import FILE_NAME, Database, StoreLock
 from support.cli_runner import RunCommand, make_runner
 from support.home import Home
+from support.mounts import mounting
 from support.processes import make_home
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -110,17 +110,10 @@ def test_the_folders_of_a_used_home_are_not_made_again(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_now_is_not_a_wrong_setting(tmp_path: Path) -> None:
     """A disk that is full for a while, and a path that can never be one."""
-    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
-        pytest.skip("mounting needs root")
-    full = tmp_path / "full"
-    full.mkdir()
-    mounted = ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=1", "tmpfs", full]
-    subprocess.run(mounted, check=True)
-    try:
+    with mounting(tmp_path) as mount:
+        full = mount("full", "-t", "tmpfs", "-o", "size=4k,nr_inodes=1", "tmpfs")
         with pytest.raises(StoreError, match=r"cannot create .*full/home: No space left"):
             make_folders(Settings.model_validate({"home": full / "home"}))
-    finally:
-        subprocess.run(["umount", full], check=True)
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"cannot create .*file/home: Not a directory"):
         make_folders(Settings.model_validate({"home": tmp_path / "file" / "home"}))
