@@ -62,7 +62,15 @@ def supervision(root: Path) -> dict[str, Any]:
     """Return images and boxes of each split, by format."""
     import supervision as sv
 
-    found: dict[str, Any] = {}
+    def counts(one: sv.DetectionDataset) -> dict[str, int]:
+        boxes = sum(len(detections) for detections in one.annotations.values())
+        return {"images": len(one), "boxes": boxes}
+
+    voc_root = root / "voc/VOCdevkit/VOC2012"
+    voc = sv.DetectionDataset.from_pascal_voc(
+        str(voc_root / "JPEGImages"), str(voc_root / "Annotations")
+    )
+    found: dict[str, Any] = {"voc": counts(voc)}
     for split in ("train", "val"):
         coco = sv.DetectionDataset.from_coco(
             str(root / "coco" / split),
@@ -73,17 +81,8 @@ def supervision(root: Path) -> dict[str, Any]:
             str(root / "yolo" / "labels" / split),
             str(root / "yolo" / "data.yaml"),
         )
-        voc_root = root / "voc/VOCdevkit/VOC2012"
-        voc = sv.DetectionDataset.from_pascal_voc(
-            str(voc_root / "JPEGImages"), str(voc_root / "Annotations")
-        )
-        found["voc"] = {
-            "images": len(voc),
-            "boxes": sum(len(detections) for detections in voc.annotations.values()),
-        }
         for form, one in (("coco", coco), ("yolo", yolo)):
-            boxes = sum(len(detections) for detections in one.annotations.values())
-            found[f"{form} {split}"] = {"images": len(one), "boxes": boxes}
+            found[f"{form} {split}"] = counts(one)
         found["coco names"], found["yolo names"] = coco.classes, yolo.classes
         for form in ("imagefolder", "chips150", "chips112"):
             folders = sv.ClassificationDataset.from_folder_structure(str(root / form / split))
@@ -119,30 +118,30 @@ def ultralytics(root: Path) -> dict[str, Any]:
     from ultralytics.data.dataset import YOLODataset
     from ultralytics.data.utils import check_cls_dataset, check_det_dataset
 
+    def scan(data: dict[str, Any], split: str, task: str = "detect") -> list[dict[str, Any]]:
+        """Return the label of each image."""
+        found = YOLODataset(img_path=data[split], data=data, task=task, imgsz=64, augment=False)
+        return list(found.labels)
+
+    def counts(labels: list[dict[str, Any]]) -> dict[str, int]:
+        return {"images": len(labels), "boxes": sum(len(label["cls"]) for label in labels)}
+
     data = check_det_dataset(str(root / "yolo" / "data.yaml"), autodownload=False)
     found: dict[str, Any] = {"names": list(data["names"].values())}
     for split in ("train", "val"):
-        scan = YOLODataset(img_path=data[split], data=data, task="detect", imgsz=64, augment=False)
-        boxes = sum(len(label["cls"]) for label in scan.labels)
-        found[split] = {"images": len(scan.labels), "boxes": boxes}
+        found[split] = counts(scan(data, split))
     for form, task in (("yolo_face", "detect"), ("yolo_pose", "pose")):
         data = check_det_dataset(str(root / form / "data.yaml"), autodownload=False)
         for split in ("train", "val"):
-            scan = YOLODataset(img_path=data[split], data=data, task=task, imgsz=64, augment=False)
-            points = [label["keypoints"] for label in scan.labels if task == "pose"]
-            found[f"{form} {split}"] = {
-                "images": len(scan.labels),
-                "boxes": sum(len(label["cls"]) for label in scan.labels),
-                "points": int(sum((one[..., 2] > 0).sum() for one in points)),
+            labels = scan(data, split, task)
+            points = [label["keypoints"] for label in labels if task == "pose"]
+            found[f"{form} {split}"] = counts(labels) | {
+                "points": int(sum((one[..., 2] > 0).sum() for one in points))
             }
     for path in sorted((root / "yolo").glob("fold-*.yaml")):
         data = check_det_dataset(str(path), autodownload=False)
         for split in ("train", "val"):
-            scan = YOLODataset(
-                img_path=data[split], data=data, task="detect", imgsz=64, augment=False
-            )
-            boxes = sum(len(label["cls"]) for label in scan.labels)
-            found[f"{path.stem} {split}"] = {"images": len(scan.labels), "boxes": boxes}
+            found[f"{path.stem} {split}"] = counts(scan(data, split))
     found["classify"] = check_cls_dataset(str(root / "imagefolder"))["nc"]
     return found
 
