@@ -96,7 +96,7 @@ def split_dataset(
 @with_settings
 @click.argument("name")
 def freeze_dataset(settings: Settings, name: str) -> None:
-    """Keep the training set as it is, as version NAME.
+    """Keep a copy of the training set as version NAME.
 
     The version has hashes, settings, the class table and a datasheet. No build changes it.
     """
@@ -125,10 +125,11 @@ def list_datasets(settings: Settings, verify: bool, as_json: bool) -> None:
     if as_json:
         entries = [one.as_json() | {"changed": changed[one.name]} for one in versions]
         click.echo(json.dumps(entries, ensure_ascii=False, indent=1))
-    for one in versions if not as_json else ():
-        click.echo(dataset_versions.format_version(one))
-        for path in changed[one.name]:
-            click.echo(f"    changed or removed: {path}")
+    else:
+        for one in versions:
+            click.echo(dataset_versions.format_version(one))
+            for path in changed[one.name]:
+                click.echo(f"    changed or removed: {path}")
     if any(changed.values()):
         raise click.exceptions.Exit(EXIT_FAILED_FILES)
 
@@ -138,7 +139,7 @@ def list_datasets(settings: Settings, verify: bool, as_json: bool) -> None:
 @click.argument("old")
 @click.argument("new", required=False, default="")
 def compare_datasets(settings: Settings, old: str, new: str) -> None:
-    """Compare version OLD with version NEW, or with the set now."""
+    """Compare version OLD with version NEW, or with the current set."""
     from portraitd.cli import dataset_versions
 
     for line in dataset_versions.format_comparison(dataset_versions.compare(settings, old, new)):

@@ -84,7 +84,7 @@ def format_comparison(found: SetComparison) -> Iterator[str]:
             yield f"class    {sign} {escape_unprintable(name)}"
     for before, after in found.renamed_classes:
         yield f"class    {escape_unprintable(before)} -> {escape_unprintable(after)}"
-    yield (f"pictures {found.common:,} in both, {found.added:,} new, {found.removed:,} gone")
+    yield f"pictures {found.common:,} in both, {found.added:,} new, {found.removed:,} gone"
     for (before, after), count in sorted(found.moved.items()):
         yield f"moved    {counted(count, 'picture')} from {before} to {after}"
     if any(before == "train" for before, _ in found.moved):

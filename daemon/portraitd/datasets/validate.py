@@ -132,10 +132,11 @@ def _check_darknet(folder: Path, found: FormatCheck) -> None:
         found.problems.append(f"darknet: {keys['classes']} classes, but {len(names)} names")
     if not (folder / keys["backup"]).is_dir():
         found.problems.append("darknet: the folder for weights is missing")
-    lists = ["train", "valid", *(["test"] if (folder / "test.txt").exists() else [])]
-    keys.setdefault("test", "test.txt")
-    for split in lists:
-        for line in (folder / keys[split]).read_text(encoding="utf-8").splitlines():
+    lists = [keys["train"], keys["valid"]]
+    if (folder / "test.txt").exists():
+        lists.append(keys.get("test", "test.txt"))
+    for listed in lists:
+        for line in (folder / listed).read_text(encoding="utf-8").splitlines():
             image = folder / line
             label = image.with_suffix(".txt")
             problem = _find_image_problem(image) or _find_labels_problem(label, len(names))
