@@ -119,7 +119,7 @@ class HostileTree:
         for name in RESERVED_FOLDERS:
             with suppress(OSError):
                 # Who finds it there is told that it is the folder of a person.
-                self._remove(self.root / name / ".person.json")
+                self._remove(self._inside(self.root / name) / ".person.json")
         with suppress(OSError):
             (self.root / WHO_NAME).mkdir(exist_ok=True)
 
@@ -189,7 +189,14 @@ class HostileTree:
         """Return a folder, often one for questions or answers."""
         places = self._list()[0]
         special = [path for path in places if is_reserved(os.fspath(path.relative_to(self.root)))]
-        return self.random.choice(special if special and self.random.random() < 0.3 else places)
+        place = self.random.choice(special if special and self.random.random() < 0.3 else places)
+        return self._inside(place)
+
+    def _inside(self, folder: Path) -> Path:
+        """Return a folder; fail if a link leads from it out of the tree, where hands do nothing."""
+        if not folder.resolve().is_relative_to(self.root.resolve()):
+            raise FileNotFoundError(folder)
+        return folder
 
     def _list(self) -> tuple[list[Path], list[Path]]:
         """Return folders and all entries, as they were when the hands began."""
@@ -295,9 +302,13 @@ class HostileTree:
         own = {".portraitd-root"}
         return [path for path in self._list()[1] if path.name not in own]
 
+    def _entry(self) -> Path:
+        entry = self.random.choice(self._entries())
+        self._inside(entry.parent)
+        return entry
+
     def _move(self) -> None:
-        entries = self._entries()
-        source, folder = self.random.choice(entries), self._place()
+        source, folder = self._entry(), self._place()
         target = folder / self.random.choice([source.name, source.name, self._name()])
         if os.path.lexists(target) or folder == source or source in folder.parents:
             return
@@ -308,7 +319,7 @@ class HostileTree:
 
     def _answer(self) -> None:
         """Move a card, or what is beside it, into a folder for answers."""
-        folder = self.root / self.random.choice(ANSWER_FOLDERS)
+        folder = self._inside(self.root / self.random.choice(ANSWER_FOLDERS))
         beside = [path for path in self._entries() if path.parent == folder.parent]
         if beside:
             card = self.random.choice(beside)
@@ -316,23 +327,23 @@ class HostileTree:
                 card.rename(folder / card.name)
 
     def _copy(self) -> None:
-        source = self.random.choice(self._entries())
+        source = self._entry()
         if is_file(source) and source.stat().st_size < 1 << 20:
             data = source.read_bytes()
             (self._place() / f"copy {self._next}.jpg").write_bytes(data)
             self._next += 1
 
     def _delete(self) -> None:
-        self._remove(self.random.choice(self._entries()))
+        self._remove(self._entry())
 
     def _touch(self) -> None:
-        path = self.random.choice(self._entries())
+        path = self._entry()
         when = self.random.choice([0, 1, -(1 << 40), 1 << 60])
         if path.lstat().st_nlink == 1:
             os.utime(path, ns=(when, when), follow_symlinks=False)
 
     def _change_mode(self) -> None:
-        path = self.random.choice(self._entries())
+        path = self._entry()
         if is_folder(path) or (is_file(path) and path.stat().st_nlink == 1):
             path.chmod(self.random.choice([0, 0o400, 0o555, 0o770, 0o7777]))
 
