@@ -167,7 +167,7 @@ def test_a_copy_beside_its_card_means_nothing(questions: CardFolder) -> None:
 
 
 def test_a_card_that_shows_something_else_now_is_replaced(questions: CardFolder) -> None:
-    """Also its name; a file of somebody else that has the name stays."""
+    """Also its name; a reviewer's file that has the name stays."""
     (questions.path / "Anna Berg and Bob.jpg").write_bytes(b"mine")
 
     settle(questions, [], Card("same:1:2", "Anna Berg and Bob.jpg", "v2"), TWO)
@@ -182,7 +182,7 @@ def test_a_card_that_shows_something_else_now_is_replaced(questions: CardFolder)
 
 
 def test_names_are_safe_and_distinct(root: Path) -> None:
-    """Also where case is ignored; what is left of nothing is a card."""
+    """Also where case is ignored; a name without any usable character becomes ``card``."""
     folder = CardFolder(root, QUESTIONS_NAME, ("yes", "no"), "store-a")
 
     folder.update(
@@ -375,7 +375,7 @@ def test_a_link_in_place_of_the_folder_is_not_followed(root: Path, tmp_path: Pat
     folder.path.symlink_to(tmp_path / "outside")
 
     assert CardReading() == folder.read()
-    with pytest.raises(PublishError, match="_questions"):
+    with pytest.raises(PublishError, match="people/_questions: Not a directory"):
         folder.update([ONE], picture)
     assert [] == os.listdir(tmp_path / "outside")
 

@@ -120,7 +120,7 @@ def test_an_undo_says_what_it_undid(store: Store, recorder: EditRecorder) -> Non
 
 
 def test_an_entry_of_an_earlier_version_counts_faces(store: Store, recorder: EditRecorder) -> None:
-    """How many portraits were moved, it does not tell."""
+    """It does not tell how many portraits were moved."""
     recorder.record([AssignFaces((3, 4), 1)], 5.0)
     (entry,) = store.ledger.summaries()
 

@@ -298,7 +298,7 @@ def test_portraits_can_be_ordered_by_quality_and_by_doubt(fixture: GalleryFixtur
 
 
 def test_unsorted_faces_have_a_page(fixture: GalleryFixture) -> None:
-    """By whom they may show, the most likely first, then those like nobody."""
+    """By the person they may show, the most likely first, then those like no person."""
     fixture.show("a.mp4", [(1, 3.0), (1, 4.0), (2, 3.5)], at_s=100.0)
     fixture.show("b.jpg", [(0, 0.0)], duration_s=0.0)
     fixture.show("c.mp4", [(0, 5.0)])
@@ -363,7 +363,7 @@ def test_a_chapter_has_the_same_people_throughout() -> None:
 
 
 def test_a_page_leads_to_the_people_before_and_after(fixture: GalleryFixture) -> None:
-    """By their number; nobody is before the first."""
+    """By their number; the first has no person before it."""
     some_people(fixture)
     fixture.person_of = [0 if one == 2 else one for one in fixture.person_of]
     fixture.grouping_run()

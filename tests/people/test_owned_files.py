@@ -137,7 +137,7 @@ def test_an_interrupted_write_leaves_nothing(root: Path) -> None:
 def test_what_has_the_name_of_a_folder_is_moved_aside(
     root: Path, tmp_path: Path, name: str, target: str | None
 ) -> None:
-    """A link could lead anywhere: it is not followed, and whoever made it keeps it, as a file."""
+    """A link could lead anywhere: it is not followed, and it is kept, as a file is."""
     (tmp_path / "elsewhere").mkdir()
     planted = root / name
     planted.parent.mkdir(exist_ok=True)

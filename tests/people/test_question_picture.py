@@ -68,7 +68,7 @@ def test_a_damaged_portrait_is_a_grey_tile() -> None:
 
 
 def test_a_face_at_the_edge_of_its_portrait_has_a_frame() -> None:
-    """Somebody else may be in the middle; a face in the middle needs none."""
+    """Another person may be in the middle; a face in the middle needs none."""
     plain, framed = (
         np.asarray(draw([side("A", 1, place), side("B", 1)]), np.int64)
         for place in (MIDDLE, FacePlace(0.2, 0.5, 0.4, 0.4))

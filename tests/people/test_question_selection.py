@@ -162,11 +162,11 @@ def test_not_now_is_a_week() -> None:
 
 
 def test_after_no_to_several_faces_half_of_them_are_asked_about() -> None:
-    """Until the one is found that is somebody else; those that were right do not count."""
+    """Until the one is found that is another person; those that were right do not count."""
     misses = [NearMiss(face, 1, 0.95, 1) for face in (10, 11, 12, 13)]
     no = deferred("is:1:10,11,12,13", DeferredAnswer.NOT_ALL)
-    of_nobody: dict[int, int | None] = dict.fromkeys((10, 11, 12, 13))
-    cases = replace(CASES, near_misses=misses, deferred=[no], person_of=of_nobody)
+    unsorted: dict[int, int | None] = dict.fromkeys((10, 11, 12, 13))
+    cases = replace(CASES, near_misses=misses, deferred=[no], person_of=unsorted)
     assert ["is:1:10,11", "is:1:12,13"] == ask(cases)
 
     right = {10: 1, 11: 1, 12: None, 13: None}
@@ -183,7 +183,7 @@ def test_after_no_to_several_faces_half_of_them_are_asked_about() -> None:
 
 
 def test_after_no_to_several_people_pairs_are_asked_about() -> None:
-    """If all but one turn out to be one person, that one is somebody else."""
+    """If all but one turn out to be one person, that one is another person."""
     suggestions = [pair(1, 2, 0.95), pair(2, 3, 0.95), pair(3, 5, 0.95)]
     no = deferred("same:1,2,3,5", DeferredAnswer.NOT_ALL)
     cases = replace(CASES, suggestions=suggestions, deferred=[no])
@@ -253,7 +253,7 @@ def test_a_key_is_a_question(key: str) -> None:
     ],
 )  # fmt: skip
 def test_another_key_is_none(key: str) -> None:
-    """Anybody can write into a file."""
+    """Any reviewer can write into a file."""
     assert Question.of(key) is None
 
 

@@ -23,7 +23,7 @@ SAME = "01 person-0001 and person-0002, the same.jpg"
 
 @pytest.fixture
 def home(two_found: Home, tmp_path: Path) -> Home:
-    """Two people and a face of nobody; may the two be one person?"""
+    """Two people and an unsorted face; the two may be one person."""
     home = copied(two_found, tmp_path)
     leave_open(home, {(1, 2): 0.9})
     home.run()
@@ -86,7 +86,7 @@ def test_no_is_remembered(home: Home) -> None:
     assert [SAME] == [card.name for card in cards(home)]
 
 
-def test_a_face_of_nobody_is_assigned(home: Home) -> None:
+def test_an_unsorted_face_is_assigned(home: Home) -> None:
     """With its whole track; nothing else moves."""
     (face,) = unsorted_faces(home)
     before = faces(home)
@@ -105,7 +105,7 @@ def test_a_face_of_nobody_is_assigned(home: Home) -> None:
 
 
 @pytest.mark.slow
-def test_a_rejected_face_stays_with_nobody(home: Home) -> None:
+def test_a_rejected_face_stays_unsorted(home: Home) -> None:
     """It is not asked about with that person again, but with another one."""
     (face,) = unsorted_faces(home)
     before = faces(home)

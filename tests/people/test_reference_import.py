@@ -118,7 +118,7 @@ def test_a_person_keeps_the_folder_they_have(source: Path, root: Path) -> None:
 
 
 def test_what_cannot_be_taken_is_named(source: Path, root: Path, tmp_path: Path) -> None:
-    """Clutter is not worth a word."""
+    """Clutter is not reported."""
     put(source, "notes.txt")
     put(source, "Anna/readme.md")
     put(source, "person-0001/x.jpg")

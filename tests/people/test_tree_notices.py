@@ -94,7 +94,7 @@ CASES: dict[str, tuple[Do, Said]] = {
 
 @pytest.mark.parametrize(("do", "expected"), CASES.values(), ids=CASES)
 def test_what_has_no_effect_is_said(root: Path, tree: PeopleTree, do: Do, expected: Said) -> None:
-    """And nothing else: what is an edit, and what is one's own, needs no notice."""
+    """Edits need no notice, nor do reviewers' own files and folders."""
     assert MAX_DEPTH == len(DEEP.split("/"))
     do(root)
 

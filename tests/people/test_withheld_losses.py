@@ -134,7 +134,7 @@ def test_what_is_withheld_is_put_back(root: Path, tree: PeopleTree) -> None:
 
 
 def test_losses_wait_until_they_are_answered(root: Path, tree: PeopleTree) -> None:
-    """New portraits do not make them few; what came back by itself needs no answer."""
+    """New portraits do not settle the question; what came back by itself needs no answer."""
     lose(root)
     tree.read_edits(KNOWN)
     more: list[PersonFolder] = [*EVERYONE, person(9, *range(100, 160))]

@@ -1,4 +1,4 @@
-"""A remembered no: two people who are two, and faces that are not somebody."""
+"""The answer no is remembered: two people are not one, and a face is not that person's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from support.store import Store, embedding
 
 
 class Reviewed:
-    """Three people of three faces each, and faces 10 and 11 of nobody; each face is a track."""
+    """Three people of three faces each, and the unsorted faces 10 and 11; each face is a track."""
 
     def __init__(self, folder: Path) -> None:
         self.store = Store(Database.open(folder))
@@ -70,7 +70,7 @@ def test_two_people_are_separated_by_faces_of_both(reviewed: Reviewed) -> None:
 
 
 def test_faces_are_not_a_person(reviewed: Reviewed) -> None:
-    """The others of the person are; and it may be anybody else."""
+    """They may still be any other person."""
     assert [1] == reviewed.do(RejectPerson((10, 11), 1))
 
     assert [Separation(1, {1, 2, 3}, None, {10, 11})] == reviewed.separations()
@@ -132,7 +132,7 @@ def test_a_later_merge_by_hand_wins(reviewed: Reviewed, merge: Edit) -> None:
 
 
 def test_a_separation_follows_its_people(reviewed: Reviewed) -> None:
-    """Who is not Ann is not those either who turn out to be Ann."""
+    """A person who is not Ann is not one who turns out to be Ann either."""
     reviewed.do(SeparatePeople(1, 2))
 
     reviewed.do(MergePeople(2, 3))
