@@ -148,12 +148,12 @@ class CardFolder:
 
     def read(self) -> CardReading:
         """Return which cards are where. Nothing is changed, so a second reading can confirm it."""
-        with raise_as_publish_error(self.path), self._opened() as fd:
+        with self._opened() as fd:
             return CardReading() if fd is None else self._read(fd)
 
     def list_cards(self) -> dict[str, str]:
         """Return the identity of each card that is out, by key."""
-        with raise_as_publish_error(self.path), self._opened() as fd:
+        with self._opened() as fd:
             files = {} if fd is None else self.read_list(fd).files
         identities = (entry.identity.partition(" ") for entry in files.values())
         return {key: identity for key, _, identity in identities}
@@ -177,11 +177,12 @@ class CardFolder:
             closed: Keys that are dealt with. Their files are removed wherever they are; if such a
                 card is desired, it is written anew.
         """
-        with raise_as_publish_error(self.path), open_root(self._root) as root_fd:
+        with raise_as_publish_error(self._root), open_root(self._root) as root_fd:
             read_root_manifest(root_fd, self._root)
             if not cards and not entry_exists(root_fd, self._name):
                 return 0
-            with open_made(self._name, root_fd, self._modes.folder) as fd:
+            opening = open_made(self._name, root_fd, self._modes.folder)
+            with opening as fd, raise_as_publish_error(self.path):
                 if entry_exists(fd, PERSON_MANIFEST):
                     raise PublishError(
                         f"{self.path}: this is the folder of a person; rename it, and portraitd "
@@ -194,7 +195,7 @@ class CardFolder:
 
         The folder of a person who has the name is left alone.
         """
-        with raise_as_publish_error(self.path), self._opened() as fd:
+        with self._opened() as fd:
             if fd is None:
                 return
             self.update((), _refuse, closed)
@@ -314,7 +315,9 @@ class CardFolder:
     @contextmanager
     def _opened(self) -> Iterator[int | None]:
         """Open the folder; gives None if there is none, or a link or a file has its name."""
-        with open_root(self._root) as root_fd, ExitStack() as stack:
+        with ExitStack() as stack:
+            stack.enter_context(raise_as_publish_error(self._root))
+            root_fd = stack.enter_context(open_root(self._root))
             read_root_manifest(root_fd, self._root)
             fd = None
             try:
@@ -322,6 +325,7 @@ class CardFolder:
             except OSError as error:
                 if error.errno not in SKIPPED_ERRORS:
                     raise
+            stack.enter_context(raise_as_publish_error(self.path))
             yield None if fd is None or entry_exists(fd, PERSON_MANIFEST) else fd
 
 
