@@ -80,6 +80,12 @@ def memory_path(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where a test makes a people tree."""
+    return tmp_path / "people"
+
+
 @pytest.fixture(scope="session")
 def photographs() -> list[Path]:
     """Two women, one each, in the public domain; both look at the camera."""

@@ -30,11 +30,6 @@ from support.tree_operations import copy, delete, move, rename
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "people"
-
-
-@pytest.fixture
 def tree(root: Path) -> PeopleTree:
     """Three people and two unsorted faces, just published."""
     return three_people(root)

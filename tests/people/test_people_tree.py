@@ -29,11 +29,6 @@ from support.tree import (
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "people"
-
-
-@pytest.fixture
 def tree(root: Path) -> PeopleTree:
     fresh = PeopleTree(root)
     fresh.create()

@@ -22,11 +22,6 @@ from support.tree import face, jpeg_of, known, person, publish, refuse, snapshot
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "people"
-
-
-@pytest.fixture
 def tree(root: Path) -> PeopleTree:
     fresh = PeopleTree(root)
     fresh.create()

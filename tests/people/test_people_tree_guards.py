@@ -22,11 +22,6 @@ from support.tree import face, known, person, picture_of, publish, refuse, visib
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "people"
-
-
-@pytest.fixture
 def tree(root: Path) -> PeopleTree:
     fresh = PeopleTree(root, store="store-a")
     fresh.create()

@@ -30,11 +30,6 @@ Said = list[tuple[ReasonCode, str]]
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "people"
-
-
-@pytest.fixture
 def tree(root: Path) -> PeopleTree:
     return three_people(root)
 

@@ -28,11 +28,6 @@ KNOWN = known(*EVERYONE)
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "people"
-
-
-@pytest.fixture
 def tree(root: Path) -> PeopleTree:
     fresh = PeopleTree(root, store="store-a")
     fresh.create()

@@ -44,11 +44,6 @@ pytestmark = [
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "people"
-
-
-@pytest.fixture
 def tree(root: Path) -> PeopleTree:
     """Three people and two faces of nobody, and a file that somebody put beside them."""
     fresh = three_people(root)
