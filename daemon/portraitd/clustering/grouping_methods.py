@@ -7,7 +7,7 @@ result into the person of each face. The results are recorded elsewhere.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,6 +30,8 @@ from portraitd.clustering.ledger_constraints import (
     read_face_constraints,
     read_track_constraints,
 )
+from portraitd.clustering.merge_candidates import MergeCandidates
+from portraitd.clustering.near_misses import NearMisses
 from portraitd.config import GroupingSettings
 from portraitd.faces.models.cards import EmbedderCard
 from portraitd.faces.models.model_registry import require_rules
@@ -280,18 +282,19 @@ class PeopleMethod:
         except OSError as error:
             raise StoreError(f"{self._new_snapshot}: {error.strerror}") from error
         self._removed = self._absent
+        person_of = dict(zip(answer.groups[at].tolist(), carried.people.tolist(), strict=True))
         return PersonAssignment(
             "tracks",
             self._rows.ids,
             carried,
             self._parameters,
             self._snapshot,
-            _to_suggestions(answer, at, carried.people),
+            _to_suggestions(answer.candidates, person_of),
             self._constraints.ledger_id,
             constraints.pinned[at] > 0,
             sorted({*carried.people[answer.indistinct[at]].tolist()} - {0}),
             int(self._rows.faces[answer.indistinct[at]].sum()),
-            _to_near_misses(answer, at, carried.people),
+            _to_near_misses(answer.near_misses, at[carried.people == 0], person_of),
         )
 
     def clean_up(self, snapshot: str) -> None:
@@ -306,13 +309,9 @@ class PeopleMethod:
                 log.warning("rows_not_erased", path=str(self._matrix.path), reason=error.strerror)
 
 
-def _to_suggestions(
-    answer: grouping_jobs.GroupingResult, rows: NDArray[np.int64], people: NDArray[np.int64]
-) -> list[Suggestion]:
+def _to_suggestions(candidates: MergeCandidates, person_of: Mapping[int, int]) -> list[Suggestion]:
     """Turn pairs of groups into pairs of people, each with its highest probability."""
-    person_of = dict(zip(answer.groups[rows].tolist(), people.tolist(), strict=True))
     found: dict[tuple[int, int], Suggestion] = {}
-    candidates = answer.candidates
     pairs = zip(
         candidates.groups.tolist(),
         candidates.distances.tolist(),
@@ -328,19 +327,23 @@ def _to_suggestions(
 
 
 def _to_near_misses(
-    answer: grouping_jobs.GroupingResult, rows: NDArray[np.int64], people: NDArray[np.int64]
+    found: NearMisses, without: NDArray[np.int64], person_of: Mapping[int, int]
 ) -> list[tuple[int, int, float]]:
-    """Return track, person and probability of each near miss whose track still has no person."""
-    found = answer.near_misses
-    person_of = dict(zip(answer.groups[rows].tolist(), people.tolist(), strict=True))
-    without = set((rows[people == 0] + 1).tolist())
+    """Return track, person and probability of each near miss whose track still has no person.
+
+    Args:
+        found: The near misses.
+        without: The rows without a person.
+        person_of: The person, or 0, of each group.
+    """
+    still_without = set(without.tolist())
     pairs = zip(
-        (found.rows + 1).tolist(), found.people.tolist(), found.probabilities.tolist(), strict=True
+        found.rows.tolist(), found.people.tolist(), found.probabilities.tolist(), strict=True
     )
     return [
-        (track, person_of[group], probability)
-        for track, group, probability in pairs
-        if track in without and person_of.get(group)
+        (row + 1, person_of[group], probability)
+        for row, group, probability in pairs
+        if row in still_without and person_of.get(group)
     ]
 
 
