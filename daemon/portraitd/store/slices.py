@@ -168,7 +168,7 @@ class SliceQueue:
             priority: Of its slices.
             is_unchanged: Returns whether another file is still there as it was read.
         """
-        is_erased = self._refuse_forgotten and self._is_forgotten(facts)
+        contents = [facts]
         if file.is_reference:
             if facts.kind is not MediaKind.PHOTO:
                 no_photo = Reason.of(ReasonCode.NOT_A_PHOTO)
@@ -176,12 +176,12 @@ class SliceQueue:
                 return FileState.FAILED
             # The same picture in the inbox is another recording.
             facts = replace(facts, sha256=reference_key(facts.sha256), extends="", picture_hash="")
-            is_erased |= self._refuse_forgotten and self._is_forgotten(facts)
+            contents.append(facts)
         with self._db.transaction():
             known = self._recordings.find(file, facts, is_unchanged)
             if known:
                 return self._recordings.admit(file, facts, known, is_unchanged, now_s)
-            if is_erased:
+            if self._refuse_forgotten and any(map(self._is_forgotten, contents)):
                 erased = Reason.of(ReasonCode.ERASED_EARLIER)
                 self._files.move_on(file.id, FileState.FORGOTTEN, now_s, erased)
                 return FileState.FORGOTTEN
