@@ -30,7 +30,7 @@ def test_what_people_do_is_listed_and_undone(tmp_path: Path, two_people: Path) -
         assert "person-0001 was named Ann" in portraitd("ledger", "--home", home).stdout
 
         answer = portraitd("undo", "--home", home)
-        assert "Undid entry 1 (name).\n" == answer.stdout
+        assert "Undone: person-0001 was named Ann (entry 1)\n" == answer.stdout
         wait_until((home / "people" / "person-0001").is_dir, "the folder has its number again")
 
         refused = portraitd("undo", "99", "--home", home)
@@ -39,7 +39,10 @@ def test_what_people_do_is_listed_and_undone(tmp_path: Path, two_people: Path) -
         assert 0 == daemon.stop()
 
     answer = portraitd("undo", "2", "--home", home)
-    assert "Undid entry 2 (undo); `portraitd run` will update people/.\n" == answer.stdout
+    assert (
+        "Redone: person-0001 was named Ann (entry 2); `portraitd run` will update people/.\n"
+        == answer.stdout
+    )
     assert [False, True, False] == [row["is_undone"] for row in rows(home)]
     answer = portraitd("accept", "--home", home)
     assert (

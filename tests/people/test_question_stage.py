@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -125,6 +126,28 @@ def test_a_rejected_face_stays_unsorted(home: Home) -> None:
     assert ["is this person-0001"] == [
         card.stem[3:] for card in cards(home) if "is this" in card.name
     ]
+
+
+def test_a_question_is_announced_once_while_it_is_asked(home: Home) -> None:
+    """Not again after a restart, nor after it was in both folders; anew after a week."""
+
+    def announced() -> list[str]:
+        lines = (home.settings.state_dir / "events.jsonl").read_text().splitlines()
+        return [one for one in lines if json.loads(one)["event"] == "question_asked"]
+
+    assert 1 == len(announced())
+    picture = cards(home)[0]
+    shutil.copyfile(picture, questions_dir(home) / "yes" / SAME)
+    picture.rename(questions_dir(home) / "no" / SAME)
+    home.run()
+    assert ([SAME], []) == ([card.name for card in cards(home)], answered(home))
+    assert 1 == len(announced())
+    cards(home)[0].unlink()
+    home.run()
+    home.steady_s += LATER_S
+    home.run()
+
+    assert 2 == len(announced())
 
 
 def test_a_deleted_picture_means_not_now(home: Home) -> None:

@@ -15,6 +15,7 @@ from portraitd.model.media_file import FileState
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.service.event_stage import MAX_BYTES, EventLog, EventStage
 from portraitd.store.announcements import Announcements
+from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.database import Database
 from portraitd.store.erasure.derived_files import destroy_copies
 from support.clock import at
@@ -33,6 +34,7 @@ class Events:
         self.store = Store(Database.open(folder))
         self.blocked = NO_REASON
         self.asked: dict[str, tuple[str, str]] = {}
+        self.over: set[str] = set()
         self.start()
 
     def start(self) -> None:
@@ -40,7 +42,13 @@ class Events:
         announcements = Announcements(self.store.database)
         log = EventLog(self.path)
         self.stage = EventStage(
-            announcements, self.store.people, log, lambda: self.blocked, lambda: self.asked
+            announcements,
+            self.store.people,
+            log,
+            lambda: self.blocked,
+            lambda: self.asked,
+            lambda key: key in self.over,
+            BlockedStages(self.store.database),
         )
 
     def see(self, *embeddings: Any, at_s: float = 3.0) -> None:
@@ -148,7 +156,7 @@ def test_a_block_is_announced_when_it_begins_and_when_it_ends(events: Events) ->
 
 
 def test_a_question_is_announced_once_while_it_is_asked(events: Events) -> None:
-    """Also over a restart; and again if it comes back after it was put off."""
+    """Also over a restart, and while its picture is missing; again if it is asked anew later."""
     question = ("Are these one person?", "_questions/01 Ann.jpg")
     events.asked = {"same:1,2": question}
     assert [("question_asked", *question)] == [
@@ -157,15 +165,17 @@ def test_a_question_is_announced_once_while_it_is_asked(events: Events) -> None:
     events.start()
     events.asked["is:3:7"] = ("Is this Bob?", "_questions/02 Bob.jpg")
     assert ["Is this Bob?"] == [one["question"] for one in events.tick()]
-    events.asked = {}
-    assert [] == events.tick()
-    events.asked = {"same:1,2": question}
+    for is_over in (False, True):
+        events.asked, events.over = {}, {"same:1,2"} if is_over else set()
+        assert [] == events.tick()
+        events.asked, events.over = {"same:1,2": question}, set()
 
-    assert ["question_asked"] == names(events.tick())
+        assert (["question_asked"] if is_over else []) == names(events.tick())
 
 
 def test_nothing_is_lost_while_the_file_cannot_be_written(events: Events) -> None:
-    """The service goes on, says so, and tries again after a minute."""
+    """The service goes on, says so also in its status, and tries again after a minute."""
+    blocked = BlockedStages(events.store.database)
     events.path.mkdir()
     events.see(embedding(1))
     events.group([0])
@@ -173,10 +183,28 @@ def test_nothing_is_lost_while_the_file_cannot_be_written(events: Events) -> Non
         events.stage.tick(at(10.0))
         events.stage.tick(at(20.0))
     assert ["events_not_written"] == [line["event"] for line in logs]
+    reason = blocked.all()["events"]
+    assert ReasonCode.EVENTS_NOT_WRITTEN is reason.code
+    assert f"{events.path} cannot be written: not a regular file" in reason.text
     events.path.rmdir()
     assert [] == events.tick(69.0)
+    assert {"events": reason} == blocked.all()
 
     assert ["person_found", "recording_done"] == names(events.tick(70.0))
+    assert {} == blocked.all()
+
+
+def test_status_does_not_keep_what_has_passed(events: Events) -> None:
+    """Nothing is left to write: what was to be announced is over."""
+    events.path.mkdir()
+    events.blocked = FULL
+    events.stage.tick(at(10.0))
+    assert ["events"] == list(BlockedStages(events.store.database).all())
+    events.blocked = NO_REASON
+    events.path.rmdir()
+
+    assert [] == events.tick(70.0)
+    assert {} == BlockedStages(events.store.database).all()
 
 
 @pytest.mark.parametrize("is_link", [True, False])

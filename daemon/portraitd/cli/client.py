@@ -6,6 +6,7 @@ import time
 
 from portraitd.config import Settings
 from portraitd.model.errors import AlreadyRunning, ConfigError, StoreError
+from portraitd.people.pages.edit_words import describe_last_undo
 from portraitd.service.active_settings import read_active
 from portraitd.service.control_files import INVALID_SUFFIX, ControlFiles, ControlRequest
 from portraitd.service.health import lock_holder
@@ -140,5 +141,6 @@ def undo_here(settings: Settings, entry: int | None) -> str:
     ):
         ledger, is_whole = Ledger(database), settings.review.unit == "track"
         recorder = EditRecorder(database, ledger, Publications(database), is_whole)
-        undone = recorder.undo(entry, time.time())
-    return f"Undid entry {undone.id} ({undone.kind}); `portraitd run` will update people/."
+        recorder.undo(entry, time.time())
+        undone = describe_last_undo(ledger)
+    return f"{undone}; `portraitd run` will update people/."

@@ -112,6 +112,7 @@ class ReasonCode(StrEnum):
     PUBLISHING_FAILED = "publishing_failed"
     PORTRAITS_DISAPPEARED = "portraits_disappeared"
     FOLDERS_UNAVAILABLE = "folders_unavailable"
+    EVENTS_NOT_WRITTEN = "events_not_written"
     TREE_OF_ANOTHER_STORE = "tree_of_another_store"
     RETENTION_CLOCK = "retention_clock"
     RETENTION_MANY = "retention_many"
@@ -355,6 +356,10 @@ _TEXTS = {
     ReasonCode.FOLDERS_UNAVAILABLE: (
         "{count:folder|folders} of {root} cannot be read or written: {folders}. Everything else is "
         "up to date. Give portraitd's group access, for instance with `chmod -R g+rwX`"
+    ),
+    ReasonCode.EVENTS_NOT_WRITTEN: (
+        "{path} cannot be written: {cause}. The events are kept and written later; everything else "
+        "continues"
     ),
     ReasonCode.TREE_IN_USE: "{root}: {cause}",
     ReasonCode.INBOX_UNAVAILABLE: "{inbox}: {cause}",

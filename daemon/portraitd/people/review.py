@@ -22,7 +22,6 @@ from portraitd.model.stage import Now, Stage
 from portraitd.people.recorded_state import read_recorded_state
 from portraitd.people.tree.diff import NO_LOSSES, Losses, RecordedState
 from portraitd.store.corrections.edit_recorder import EditRecorder
-from portraitd.store.corrections.replay import LedgerEntry
 from portraitd.store.tree_stores import TreeStores
 
 log = structlog.get_logger(stage="review")
@@ -182,7 +181,7 @@ class Review(Stage):
         self._accepts_losses, self._puts_back = False, True
         self._is_wanted = True
 
-    def undo(self, entry_id: int | None, now_s: float) -> LedgerEntry:
+    def undo(self, entry_id: int | None, now_s: float) -> None:
         """Undo a ledger entry, by default the last one; the next publish moves things back.
 
         Raises:
@@ -191,7 +190,6 @@ class Review(Stage):
         undone = self._recorder.undo(entry_id, now_s)
         self._waiting.clear()
         log.info("undone", entry=undone.id, kind=str(undone.kind))
-        return undone
 
     def wait_s(self, steady_s: float) -> float:
         """Return the seconds until the next reading, if nothing happens before."""

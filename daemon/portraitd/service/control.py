@@ -9,11 +9,13 @@ from portraitd.ingest.reprocessing import ReprocessingStage
 from portraitd.model.errors import ConfigError, StoreError
 from portraitd.model.stage import Now, Stage
 from portraitd.model.wording import counted
+from portraitd.people.pages.edit_words import describe_last_undo
 from portraitd.people.publisher import Publisher
 from portraitd.people.review import Review
 from portraitd.service import erasure_stage
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import ErasureStage
+from portraitd.store.corrections.ledger import Ledger
 
 BUILD_DATASET = "dataset"
 """The request to build a training set. It is answered when the set is built."""
@@ -34,6 +36,7 @@ class ControlStage(Stage):
     Args:
         requests: The folder with the requests.
         review: Undoes edits, and accepts missing portraits.
+        ledger: Says what was undone.
         publisher: Accepts that most portraits are removed.
         reprocessing: Starts to reprocess.
         erasure: Erases, as soon as no job holds faces.
@@ -47,6 +50,7 @@ class ControlStage(Stage):
         self,
         requests: ControlFiles,
         review: Review,
+        ledger: Ledger,
         publisher: Publisher,
         reprocessing: ReprocessingStage,
         erasure: ErasureStage,
@@ -56,6 +60,7 @@ class ControlStage(Stage):
     ) -> None:
         self._requests = requests
         self._review = review
+        self._ledger = ledger
         self._publisher = publisher
         self._reprocessing = reprocessing
         self._erasure = erasure
@@ -114,8 +119,8 @@ class ControlStage(Stage):
     def _carry_out(self, request: ControlRequest, now_s: float) -> str:
         """Carry out a request, and return the answer."""
         if request.command == "undo":
-            undone = self._review.undo(request.entry, now_s)
-            return f"Undid entry {undone.id} ({undone.kind})."
+            self._review.undo(request.entry, now_s)
+            return describe_last_undo(self._ledger)
         if request.command in ("accept", PUT_BACK):
             return self._decide_about_losses(request.command == "accept")
         if request.command == "rebuild":

@@ -18,13 +18,16 @@ from typing import Any
 import structlog
 
 from portraitd.model.media_file import VideoState
-from portraitd.model.reasons import Reason
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.store.announcements import Announcements, FinishedRecording, SeenPerson
+from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.erasure.derived_files import EVENTS_NAME, private
 from portraitd.store.people import People
 
-log = structlog.get_logger(stage="events")
+STAGE = "events"
+
+log = structlog.get_logger(stage=STAGE)
 
 MAX_BYTES = 1 << 20
 """From this size on, the file is renamed to ``events.jsonl.1`` and a new one is begun."""
@@ -43,6 +46,11 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
 
     def append(self, events: Iterable[Event]) -> None:
         """Append events; they have reached the disk when this returns.
@@ -77,6 +85,9 @@ class EventStage(Stage):
         event_log: Where events are appended.
         blocked_now: Returns why the service cannot go on; ``NO_REASON`` if it can.
         asked_now: Returns the questions to reviewers by key: in words, and the picture's path.
+        is_over: Returns whether a question, given its key, is not asked any more. One whose picture
+            is only missing for a moment is not announced again.
+        blocked_stages: Says that events cannot be written.
     """
 
     def __init__(
@@ -86,12 +97,16 @@ class EventStage(Stage):
         event_log: EventLog,
         blocked_now: Callable[[], Reason],
         asked_now: Callable[[], Mapping[str, tuple[str, str]]],
+        is_over: Callable[[str], bool],
+        blocked_stages: BlockedStages,
     ) -> None:
         self._announcements = announcements
         self._people = people
         self._event_log = event_log
         self._blocked_now = blocked_now
         self._asked_now = asked_now
+        self._is_over = is_over
+        self._blocked_stages = blocked_stages
         self._back_off = BackOff(BACK_OFF_S)
         self._seen: tuple[object, ...] = ()
 
@@ -109,6 +124,7 @@ class EventStage(Stage):
         people = self._announcements.people()
         recordings = self._announcements.recordings(self._people.last_grouping_run())
         before, announced = self._announcements.blocked(), self._announcements.questions()
+        open_questions = {*asked, *(key for key in announced if not self._is_over(key))}
         events = [
             *map(_describe_person, people),
             *map(_describe_recording, recordings),
@@ -116,8 +132,9 @@ class EventStage(Stage):
             *_describe_block(before, blocked),
         ]
         if not events:
-            if asked.keys() != announced:
-                self._announcements.mark_questions(asked)
+            if open_questions != announced:
+                self._announcements.mark_questions(open_questions)
+            self._blocked_stages.clear(STAGE)
             self._seen = facts
             return
         at = datetime.fromtimestamp(now.wall_s, UTC).isoformat(timespec="milliseconds")
@@ -125,12 +142,16 @@ class EventStage(Stage):
             self._event_log.append({"at": at} | event for event in events)
         except OSError as error:
             self._back_off.start(now)
-            log.warning("events_not_written", reason=error.strerror)
+            code, cause = ReasonCode.EVENTS_NOT_WRITTEN, error.strerror or str(error)
+            reason = Reason.of(code, path=self._event_log.path, cause=cause)
+            if self._blocked_stages.record(STAGE, reason, now.wall_s):
+                log.warning("events_not_written", reason=reason.text, reason_code=code)
             return
+        self._blocked_stages.clear(STAGE)
         self._announcements.mark(
             [person.id for person in people], [recording.id for recording in recordings]
         )
-        self._announcements.mark_questions(asked)
+        self._announcements.mark_questions(open_questions)
         if blocked.code != before.code:
             self._announcements.mark_blocked(blocked)
 

@@ -253,6 +253,7 @@ class Service:
         control = ControlStage(
             ControlFiles(settings.requests_dir),
             self.review,
+            ledger,
             self.publisher,
             self.reprocessing,
             self.erasure,
@@ -277,6 +278,8 @@ class Service:
                 key: (str(text), path)
                 for key, (text, path) in self.questions.describe_questions().items()
             },
+            self.questions.is_over,
+            tree_stores.blocked_stages,
         )
         self.stages: tuple[Stage, ...] = (
             self.inbox_share,

@@ -120,7 +120,7 @@ class Announcements:
         return {row["key"] for row in self._db.execute("select key from announced_questions")}
 
     def mark_questions(self, keys: Iterable[str]) -> None:
-        """Record which questions are asked now, all of them announced."""
+        """Record which questions are still asked, all of them announced."""
         with self._db.transaction():
             self._db.execute("delete from announced_questions")
             self._db.executemany(

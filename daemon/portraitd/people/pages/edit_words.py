@@ -8,7 +8,7 @@ from portraitd.model.review_notice import ReviewNotice
 from portraitd.people.names import folder_name
 from portraitd.people.pages.words import PageText
 from portraitd.people.tree.folder_state import UNSORTED_NAME
-from portraitd.store.corrections.ledger import EntrySummary
+from portraitd.store.corrections.ledger import EntrySummary, Ledger
 from portraitd.store.corrections.replay import EditKind
 
 MAX_EDITS = 10
@@ -34,6 +34,13 @@ def describe_last_edits(entries: Sequence[EntrySummary]) -> list[tuple[EntrySumm
     """Return the last edits, the newest first, each with its words."""
     words = describe_entries(entries)
     return [(entry, words[entry.id]) for entry in reversed(entries[-MAX_EDITS:])]
+
+
+def describe_last_undo(ledger: Ledger) -> str:
+    """Return in words what the newest entry undid, for a command."""
+    entries = ledger.summaries()
+    newest = entries[-1]
+    return f"{describe_entries(entries)[newest.id]} (entry {newest.undoes})"
 
 
 def describe_notice(notice: ReviewNotice) -> PageText:

@@ -124,6 +124,15 @@ class QuestionStage(Stage):
         """The questions that are asked, the most valuable first."""
         return tuple(self._selected)
 
+    def is_over(self, key: str) -> bool:
+        """Return whether a question is not asked any more.
+
+        It is still asked while its picture is drawn or written again, and after a start, until the
+        questions are selected.
+        """
+        is_selected = self._selected_s > float("-inf")
+        return is_selected and all(one.question.key != key for one in self._selected)
+
     def describe_questions(self) -> dict[str, tuple[PageText, str]]:
         """Return the questions that are in the folder by key: in words, and the picture's path."""
         in_place = {**self._written, **self.answers.reading.in_place}
