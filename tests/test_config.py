@@ -158,6 +158,8 @@ def test_an_assigned_truth_is_toml() -> None:
         (".eps=5", "--set .eps=5: write section.key=value"),
         ("home=5", "home = 5"),
         ("home=[1]", "home = [1]"),
+        ("pages.recordings=javascript:alert(1)", "give an address that starts with http://"),
+        ("pages.recordings=../in box", "without spaces"),
     ],
 )
 def test_a_wrong_assignment_says_which_key(assignment: str, said: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+)
 
 from portraitd.model.dataset_format import Format
 from portraitd.model.errors import ConfigError
@@ -66,9 +75,18 @@ Patience = Annotated[float, Field(ge=0, le=YEAR_S)]
 Distance = Annotated[float, Field(gt=0, le=10)]
 """Between two embeddings, which have a length of about 1."""
 
-RECORDINGS_ADDRESS = r"^((https?|file)://[^\s\"<>]*|[^:\s\"<>]*)$"
-"""An address of a web or file server, or a path relative to ``people/``. No other scheme: a page
-must not run what a link contains."""
+_PAGE_ADDRESS = re.compile(r"((https?|file)://[^\s\"<>]*|[^:\s\"<>]*)")
+
+
+def _check_address(value: str) -> str:
+    """Refuse what is neither an address nor a path: a page must not run what a link contains."""
+    if _PAGE_ADDRESS.fullmatch(value) is None:
+        raise ValueError(
+            "give an address that starts with http://, https:// or file://, or a path relative to "
+            'people/ such as ../inbox, without spaces, quotes, < or >; a space is written "%20"'
+        )
+    return value
+
 
 Priority = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 
@@ -217,7 +235,7 @@ class ReviewSettings(Section):
 class PagesSettings(Section):
     """The pages in ``people/``."""
 
-    recordings: Annotated[str, Field(max_length=2000, pattern=RECORDINGS_ADDRESS)] = ""
+    recordings: Annotated[str, Field(max_length=2000), AfterValidator(_check_address)] = ""
     vtt: bool = False
 
 
@@ -245,6 +263,8 @@ class DatasetSettings(Section):
     min_sharpness: Annotated[float, Field(ge=0, le=100_000)] = 4.0
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.3
     max_turn: Annotated[float, Field(ge=0, le=1)] = 1.0
+    min_cell_faces: Annotated[int, Field(ge=1, le=1_000)] = 10
+    harvest_fps: Annotated[float, Field(gt=0, le=60)] = 5.0
     near_duplicate: Annotated[float, Field(ge=0, le=10)] | None = None
     apart_s: Delay = 1.0
     background_share: Annotated[float, Field(ge=0, le=10)] = 0.1

@@ -153,6 +153,21 @@ def test_a_name_is_taken_back_and_a_strange_number_refused(home: Home, hands: Ha
     assert ONE in folders(home)
 
 
+@pytest.mark.parametrize("cards", [20, 0])
+def test_pages_name_the_folder_of_edits_only_if_there_is_one(tmp_path: Path, cards: int) -> None:
+    """Without it, they name the command that undoes an edit."""
+    home = make_drawn_home(tmp_path, people=2, review={"edit_cards": cards})
+    with home.opened() as service:
+        (home.people / ONE).rename(home.people / "Anna")
+        work(home, service)
+
+    has_cards = cards > 0
+    assert has_cards is (home.people / "_edits").exists()
+    assert has_cards is ("_edits" in page(home))
+    assert has_cards is not ("run “portraitd undo” with its number" in page(home))
+    assert ("edits_help" if cards else "edits_help_command") == status(home)["edits_help"]
+
+
 def lose(hands: Hands) -> None:
     """Delete three of five folders: 24 of 40 portraits."""
     for number in (2, 3, 4):

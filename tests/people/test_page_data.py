@@ -172,6 +172,7 @@ def test_pages_use_exactly_the_texts_of_the_table() -> None:
     # Used indirectly (part(…), fact(…)), by Python only, or by the table itself.
     assert set() == known - quoted - made - {
         "unknown", "never", "nothing", "and_more", "blocked", "edits", "notices", "edits_help",
+        "edits_help_command",
         "losses_asked", "losses_answers",
     }  # fmt: skip
 
@@ -279,7 +280,7 @@ def test_the_status_line_is_a_few_numbers_and_edits() -> None:
     assert {
         "stage": "faces", "percent": 40, "eta_s": 300, "waiting": 1, "failed": 1,
         "searched": [0, 0], "at": 12, "blocked": ["the <share>"],
-        "edits": [[7, named, 12, 1]], "notices": [[copied, 10]],
+        "edits": [[7, named, 12, 1]], "edits_help": "edits_help", "notices": [[copied, 10]],
         "known": [seldom], "questions": [[asked, "_questions/01%20%3CAnn%3E.jpg"]],
     } == json.loads(line.removeprefix("Gallery.status(").removesuffix(");\n"))  # fmt: skip
 

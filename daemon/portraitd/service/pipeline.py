@@ -268,6 +268,7 @@ class Service:
             lambda: self.phase,
             lambda: self.blocked,
             lambda: [*self.questions.describe_questions().values()],
+            has_edit_cards=settings.review.edit_cards > 0,
         )
         self.events = EventStage(
             Announcements(database),

@@ -54,6 +54,7 @@ class StatusView:
         known_people: Names of the people who are known from a picture and were not seen yet.
         searched: Number of videos, and of photos, in which faces were looked for.
         questions: What reviewers are asked, each with the path of its picture.
+        has_edit_cards: Whether the last edits are files in the tree, with which they are undone.
     """
 
     stage: Phase
@@ -75,6 +76,7 @@ class StatusView:
     known_people: tuple[str, ...] = ()
     searched: tuple[int, int] = (0, 0)
     questions: tuple[tuple[PageText, str], ...] = ()
+    has_edit_cards: bool = True
 
     @classmethod
     def of(
@@ -83,6 +85,8 @@ class StatusView:
         snapshot: Snapshot,
         blocked: Reason = NO_REASON,
         questions: Sequence[tuple[PageText, str]] = (),
+        *,
+        has_edit_cards: bool = True,
     ) -> Self:
         """Return what the page shows of a snapshot.
 
@@ -91,6 +95,7 @@ class StatusView:
             snapshot: How things stand.
             blocked: Why a stage of the running service cannot go on.
             questions: What reviewers are asked, each with the path of its picture.
+            has_edit_cards: Whether the last edits are files in the tree.
         """
         return cls(
             stage=phase,
@@ -119,7 +124,13 @@ class StatusView:
             known_people=snapshot.known_people,
             searched=snapshot.searched,
             questions=tuple(questions),
+            has_edit_cards=has_edit_cards,
         )
+
+    @property
+    def edits_help(self) -> str:
+        """Key of the text about how to undo an edit."""
+        return "edits_help" if self.has_edit_cards else "edits_help_command"
 
     @property
     def percent(self) -> int:
@@ -160,6 +171,7 @@ def make_status_line_script(view: StatusView, now_s: float) -> bytes:
                 [one.entry, one.text.as_json(), round(one.at), int(one.is_undone)]
                 for one in view.edits
             ],
+            "edits_help": view.edits_help,
             "notices": [[text.as_json(), round(at)] for text, at in view.notices],
             "known": [text.as_json() for text in describe_known(view.known_people)],
             "questions": [[text.as_json(), quote_path(path)] for text, path in view.questions],
@@ -193,7 +205,7 @@ def render_status_page(view: StatusView, now_s: float) -> bytes:
             f'<p class="quiet small after" dir="auto" {_text_tag(text.key, **text.values)}</p>'
             for text in describe_known(view.known_people)
         ),
-        _render_edits(view.edits),
+        _render_edits(view),
         _render_running(view.running),
         _render_files("failed", view.failed, view.failed_count),
         _render_files("waiting", view.waiting, view.waiting_count),
@@ -346,12 +358,12 @@ def _render_questions(questions: Sequence[tuple[PageText, str]]) -> str:
     )
 
 
-def _render_edits(edits: Sequence[EditLine]) -> str:
-    if not edits:
+def _render_edits(view: StatusView) -> str:
+    if not view.edits:
         return ""
-    lines = [_render_edit(one) for one in edits]
+    lines = [_render_edit(one) for one in view.edits]
     return _render_list("edits", lines) + (
-        f'<p class="quiet small after" {_text_tag("edits_help")}</p>'
+        f'<p class="quiet small after" {_text_tag(view.edits_help)}</p>'
     )
 
 

@@ -33,6 +33,7 @@ class StatusPageStage(Stage):
         phase_now: Returns what the service is doing.
         blocked_now: Returns why a stage cannot go on.
         questions_now: Returns what reviewers are asked, each with the path of its picture.
+        has_edit_cards: Whether the last edits are files in the tree.
     """
 
     def __init__(
@@ -42,12 +43,15 @@ class StatusPageStage(Stage):
         phase_now: Callable[[], Phase],
         blocked_now: Callable[[], Reason] = lambda: NO_REASON,
         questions_now: Callable[[], Sequence[tuple[PageText, str]]] = lambda: (),
+        *,
+        has_edit_cards: bool = True,
     ) -> None:
         self._people_dir = people_dir
         self._read = read
         self._phase_now = phase_now
         self._blocked_now = blocked_now
         self._questions_now = questions_now
+        self._has_edit_cards = has_edit_cards
         self._owned_files = OwnedFiles(people_dir, "status", clears_way=True)
         self._written: StatusView | None = None
         self._shown: tuple[Phase, bool] | None = None
@@ -71,7 +75,13 @@ class StatusPageStage(Stage):
         is_urgent = self._shown != (phase, bool(blocked))
         if not is_urgent and now.steady_s - self._written_s < WRITE_INTERVAL_S:
             return
-        view = StatusView.of(phase, self._read(now), blocked, self._questions_now())
+        view = StatusView.of(
+            phase,
+            self._read(now),
+            blocked,
+            self._questions_now(),
+            has_edit_cards=self._has_edit_cards,
+        )
         # An erasure removes the page, which may name an erased person.
         if view != self._written or not (self._people_dir / STATUS_NAME).exists():
             self._write(view, now.wall_s)

@@ -45,9 +45,10 @@ WHAT YOU CAN DO HERE
   Move people's folders into one of yours     has no effect; they are found there
 
 Every portrait contains its number: you can rename portraits, and put back one that
-you kept elsewhere. Every edit becomes a file in _edits; move it into _edits/undo to
-undo the edit. If many portraits disappear at once, portraitd asks in _questions
-whether they were deleted, and does nothing about them before you answer.
+you kept elsewhere. The folder _edits, if there is one, holds the last edits as files;
+move one into _edits/undo to undo that edit. If many portraits disappear at once,
+portraitd asks in _questions whether they were deleted, and does nothing about them
+before you answer.
 
 Your own files are never touched. A portrait that you changed is never overwritten:
 a newer one is put beside it as "000123 (portraitd).jpg". Files that file managers

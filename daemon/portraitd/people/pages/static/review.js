@@ -31,7 +31,8 @@
   }
 
   // Called at each new status, and when another language is chosen.
-  Gallery.renderReview = ({ blocked = [], notices = [], edits = [], known = [], questions = [] }) => {
+  Gallery.renderReview = (review) => {
+    const { blocked = [], notices = [], edits = [], known = [], questions = [] } = review;
     renderQuestions(questions);
     const shown = notices.slice(0, MAX_NOTICES);
     const more = notices.length - shown.length;
@@ -49,6 +50,7 @@
         translate("last_edit"), " ", make("span", { dir: "auto" }, textOf(text)), ", ", time(seconds),
       );
       at("edit-rows").replaceChildren(...edits.map(editRow));
+      at("edits-help").textContent = translate(review.edits_help || "edits_help");
     }
   };
 })();
