@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
 
+from portraitd.media.face_regions import FaceRegion, format_dimensions, format_region
 from portraitd.media.jpeg import read_size
+from portraitd.media.xml_tree import clean_text
 from portraitd.model.face import Box
 from portraitd.model.person import PublishedFace
 
@@ -25,7 +27,6 @@ _OWN = "urn:portraitd:face:"
 _HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 
 _MAX_SEGMENTS = 200
-_MAX_FIELD_CHARACTERS = 4096
 
 _MAX_EDGE = 1 << 24
 """Larger than any picture, and small enough for every calculation."""
@@ -45,11 +46,8 @@ _PACKET = """\
  xmlns:portraitd="{own}"
 {fields}>
 {keywords}<mwg-rs:Regions rdf:parseType="Resource">
-<mwg-rs:AppliedToDimensions stDim:w="{width}" stDim:h="{height}" stDim:unit="pixel"/>
-<mwg-rs:RegionList><rdf:Bag><rdf:li><rdf:Description {name}mwg-rs:Type="Face">
-<mwg-rs:Area stArea:x="{x:.6f}" stArea:y="{y:.6f}" stArea:w="{w:.6f}" stArea:h="{h:.6f}" \
-stArea:unit="normalized"/>
-</rdf:Description></rdf:li></rdf:Bag></mwg-rs:RegionList>
+{dimensions}
+<mwg-rs:RegionList><rdf:Bag>{region}</rdf:Bag></mwg-rs:RegionList>
 </mwg-rs:Regions>
 </rdf:Description>
 </rdf:RDF>
@@ -133,15 +131,14 @@ def read_mark(file: BinaryIO) -> Mark | None:
 
 
 def _packet(face: PublishedFace, name: str | None, store: str, size: tuple[int, int]) -> bytes:
-    area, box = face.area, face.box
-    left, right = max(box.left, area.left), min(box.right, area.right)
-    top, bottom = max(box.top, area.top), min(box.bottom, area.bottom)
-    clean = _clean(name or "")
+    area = face.area
+    clean = clean_text(name or "")
+    box = face.box.shifted(-area.left, -area.top)
     fields = {
         "store": store,
         "face": str(face.face_id),
         "video": face.sha256,
-        "source": _clean(face.source),
+        "source": clean_text(face.source),
         "time": repr(float(face.t_s)),
         "box": ",".join(map(str, face.box)),
     }
@@ -152,20 +149,10 @@ def _packet(face: PublishedFace, name: str | None, store: str, size: tuple[int, 
         keywords=_KEYWORDS.format(name=escape(clean), tag=escape(clean.replace("/", "-")))
         if clean
         else "",
-        width=size[0],
-        height=size[1],
-        name=f"mwg-rs:Name={quoteattr(clean)} " if clean else "",
-        x=((left + right) / 2 - area.left) / area.width,
-        y=((top + bottom) / 2 - area.top) / area.height,
-        w=(right - left) / area.width,
-        h=(bottom - top) / area.height,
+        dimensions=format_dimensions(*size),
+        region=format_region(FaceRegion.of(clean, box, area.width, area.height)),
     )
     return text.encode()
-
-
-def _clean(text: str) -> str:
-    """Remove characters that XML cannot hold: control characters and lone surrogates."""
-    return "".join(c for c in text if c.isprintable())[:_MAX_FIELD_CHARACTERS]
 
 
 def _parsed(packet: bytes) -> Mark | None:
