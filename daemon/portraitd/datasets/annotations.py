@@ -45,6 +45,7 @@ class DatasetRule(NamedTuple):
         min_sharpness: As in ``model.face.Quality``, like the next one.
         min_confidence: Of the detector.
         max_turn: From 0 for a face that looks at the camera to 1 for a profile.
+        min_cell_faces: A cell of a person's coverage card with fewer faces is thin.
         min_train_faces: The report warns of a class with fewer faces in train.
         near_duplicate: Largest embedding distance at which two faces of a person count as
             near-duplicates; None for that of the model.
@@ -66,6 +67,7 @@ class DatasetRule(NamedTuple):
     min_sharpness: float = 4.0
     min_confidence: float = 0.3
     max_turn: float = 1.0
+    min_cell_faces: int = 10
 
     @classmethod
     def of(cls, settings: DatasetSettings) -> Self:

@@ -65,18 +65,10 @@ def blur_in_portrait(jpeg: bytes, area: Box, face: Box, hidden: Sequence[Box]) -
     if image is None:
         return jpeg
     scale = image.shape[1] / area.width
-
-    def placed(box: Box) -> Box:
-        return Box(
-            round((box.left - area.left) * scale),
-            round((box.top - area.top) * scale),
-            round((box.right - area.left) * scale),
-            round((box.bottom - area.top) * scale),
-        )
-
-    return encode_jpeg(
-        blur_faces(image, [placed(box) for box in hidden], [placed(face)]), TRAINING_QUALITY
+    blurred = blur_faces(
+        image, [box.placed_in(area, scale) for box in hidden], [face.placed_in(area, scale)]
     )
+    return encode_jpeg(blurred, TRAINING_QUALITY)
 
 
 def _decode(jpeg: bytes) -> Image | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
+from itertools import groupby
 from urllib.parse import quote
 
 from portraitd.datasets.annotations import (
@@ -18,6 +19,7 @@ from portraitd.datasets.annotations import (
     PlannedCrop,
 )
 from portraitd.datasets.content import AvailableFrames, RenderedFile, SetFiles, TextFile
+from portraitd.datasets.coverage import CoverageCell, MeasuredFace, count_cells, judge_filling
 from portraitd.datasets.formats.imagefolder import select_folder_crops
 from portraitd.datasets.quality_floor import describe_left_out, list_left_out
 from portraitd.datasets.split_units import hash_to_fraction
@@ -30,10 +32,10 @@ MAX_TILES = 96
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1d1c1a; --quiet: #5f5b55; --line: #ddd8d0;
   --well: #f1eee9; --warn: #7a4200; --warn-soft: #fbe9d2;
-  --train: #1f6a96; --val: #b95a00; --test: #2e7d46 }
+  --train: #1f6a96; --val: #b95a00; --test: #2e7d46; --full: #d5ebdb; --full-ink: #1c5230 }
 @media (prefers-color-scheme: dark) { :root { --paper: #141517; --ink: #eceae6; --quiet: #a5a29c;
   --line: #34373c; --well: #26292d; --warn: #f0bd7d; --warn-soft: #3a2a15;
-  --train: #6db7e3; --val: #f0a050; --test: #7cc995 } }
+  --train: #6db7e3; --val: #f0a050; --test: #7cc995; --full: #1d3d29; --full-ink: #a5e0ba } }
 * { box-sizing: border-box }
 html { -webkit-text-size-adjust: 100% }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 0 auto; padding: 1rem;
@@ -54,6 +56,16 @@ code { font-size: .9em; background: var(--well); padding: .05rem .3rem; border-r
 .train { color: var(--train) } .val { color: var(--val) } .test { color: var(--test) }
 .shares { display: flex; gap: 2px; height: .6rem; margin: .5rem 0; max-width: 46rem }
 .shares span { background: currentColor; border-radius: 2px }
+.card { margin: .75rem 0; max-width: 46rem } .card div { display: flex; gap: 3px; margin: 3px 0 }
+.card i { flex: 0 0 5.2rem; font-style: normal; color: var(--quiet); font-size: .85rem;
+  align-self: center }
+.cell { flex: 1 1 0; min-width: 0; padding: .15rem .2rem; border-radius: 4px; text-align: center;
+  font-size: .75rem; line-height: 1.3; border: 1px solid transparent }
+.cell b { display: block; font-size: .95rem; font-variant-numeric: tabular-nums }
+.full { background: var(--full); color: var(--full-ink) }
+.thin { background: var(--warn-soft); color: var(--warn) }
+.empty { border: 1px dashed var(--quiet); color: var(--quiet) }
+.key { display: inline-block; padding: 0 .4rem; font-size: .85rem }
 """
 
 
@@ -67,6 +79,7 @@ class ClassStatistics:
         faces: Faces in the face folders, by split.
         labels: Faces in the frames of the detection sets, by split.
         sizes_px: Shorter sides of the faces, ascending.
+        cells: How many of the used faces are in each cell of the coverage card.
     """
 
     label: ClassLabel
@@ -75,18 +88,28 @@ class ClassStatistics:
     faces: Counter[str]
     labels: Counter[str]
     sizes_px: tuple[float, ...]
+    cells: Mapping[CoverageCell, int]
 
 
-def compute_statistics(available: AvailableFrames) -> list[ClassStatistics]:
-    """Return the figures by class number, without empty classes."""
+def compute_statistics(
+    available: AvailableFrames, measured: Sequence[MeasuredFace]
+) -> list[ClassStatistics]:
+    """Return the figures by class number, without empty classes.
+
+    Args:
+        available: The frames that are in the cache.
+        measured: What the coverage cards need of each of the used faces.
+    """
     plan = available.plan
     faces: defaultdict[int, Counter[str]] = defaultdict(Counter)
     labels: defaultdict[int, Counter[str]] = defaultdict(Counter)
     sizes: defaultdict[int, list[float]] = defaultdict(list)
     for crop in select_folder_crops(plan.crops):
         faces[crop.class_id][crop.split] += 1
-    for crop in plan.crops:
+    kinds: defaultdict[int, list[MeasuredFace]] = defaultdict(list)
+    for crop, face in zip(plan.crops, measured, strict=True):
         sizes[crop.class_id].append(crop.face.size_px)
+        kinds[crop.class_id].append(face)
     for split in plan.splits:
         for frame in available.frames[split]:
             for label in frame.labels:
@@ -103,6 +126,7 @@ def compute_statistics(available: AvailableFrames) -> list[ClassStatistics]:
                     faces[one.id],
                     labels[one.id],
                     tuple(sorted(sizes[one.id])),
+                    count_cells(kinds[one.id]),
                 )
             )
     return found
@@ -259,6 +283,7 @@ def _render_page(
             "of a picture shows where it is: <b class=train>blue</b> in train, <b class=val>orange"
             "</b> in val, <b class=test>green</b> in test. Of a person with more than "
             f"{MAX_TILES} faces, the sheet shows some at random.</p>",
+            *_explain_cards(plan.rule.min_cell_faces),
         ]
     for row in rows:
         parts += _render_class(row, plan, sheets.get(row.label.id, ""))
@@ -322,9 +347,37 @@ def _render_class(row: ClassStatistics, plan: Plan, sheet: str) -> list[str]:
             if bar[split]
         )
         parts.append(f'<div class="shares" aria-hidden="true">{spans}</div>')
+    parts += _render_card(row.cells, plan.rule.min_cell_faces)
     if sheet:
         parts.append(f'<img loading="lazy" alt="Faces of {name} in the set" src="{quote(sheet)}">')
     return parts
+
+
+def _explain_cards(min_cell_faces: int) -> list[str]:
+    return [
+        '<p class="quiet">The card of a person shows how many of their used faces are of each '
+        'kind: <span class="cell full key">full</span> from '
+        f"{counted(min_cell_faces, 'face')} on (<code>dataset.min_cell_faces</code>), "
+        '<span class="cell thin key">thin</span> with fewer, '
+        '<span class="cell empty key">empty</span> with none. Left and right are those of the '
+        "picture, light is how bright the face itself is, and size is the shorter side of its box "
+        "in the video.</p>",
+    ]
+
+
+def _render_card(cells: Mapping[CoverageCell, int], min_cell_faces: int) -> list[str]:
+    """Return the coverage card of a person; nothing without a face."""
+    if not cells:
+        return []
+    parts = ['<div class="card">']
+    for row, group in groupby(cells.items(), key=lambda one: one[0].row):
+        boxes = "".join(
+            f'<span class="cell {judge_filling(count, min_cell_faces)}">{escape(cell.name)}'
+            f"<b>{count:,}</b></span>"
+            for cell, count in group
+        )
+        parts.append(f"<div><i>{escape(row)}</i>{boxes}</div>")
+    return [*parts, "</div>"]
 
 
 def describe_balance(rows: Sequence[ClassStatistics]) -> str:

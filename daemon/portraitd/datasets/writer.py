@@ -122,6 +122,7 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
         StoreError: The portraits cannot be read.
     """
     from portraitd.datasets.contact_sheet import blur_in_portrait, draw_contact_sheet
+    from portraitd.datasets.face_light import measure_face
 
     plan = request.plan
     cache = FrameCache(request.state_dir)
@@ -174,7 +175,11 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
                 wanted.update(make_files())
         wanted.update(make_folds(plan))
         wanted.update(make_class_index(plan, _find_labels_by_format(wanted)))
-        rows = compute_statistics(available)
+        measured = [
+            measure_face(store, crop.face, plan.recordings[crop.face.video_id].year)
+            for crop in plan.crops
+        ]
+        rows = compute_statistics(available, measured)
         warnings = find_warnings(available, rows, request.crop_warnings)
         wanted.update(make_report_files(available, rows, warnings, sheet))
         wanted["README.txt"] = TextFile(README)

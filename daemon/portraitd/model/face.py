@@ -23,6 +23,10 @@ Embeddings: TypeAlias = "NDArray[np.float32]"
 it."""
 
 
+FrameTimes: TypeAlias = "NDArray[np.float64]"
+"""Shape ``(n,)``; the time of each frame of a video, rising, in seconds."""
+
+
 def stack_embeddings(blobs: Sequence[bytes]) -> Embeddings:
     """Return stored vectors, little-endian float32, as an array; ``(0, 0)`` for none.
 
@@ -34,6 +38,13 @@ def stack_embeddings(blobs: Sequence[bytes]) -> Embeddings:
     if not blobs:
         return np.empty((0, 0), np.float32)
     return np.frombuffer(b"".join(blobs), "<f4").reshape(len(blobs), len(blobs[0]) // 4)
+
+
+SAME_FACE_IOU = 0.5
+"""Faces of different people never overlap by so much in one frame."""
+
+SAME_FRAME_S = 0.001
+"""Times of frames are rounded where they are stored; this close, they are of one frame."""
 
 
 class Box(NamedTuple):
@@ -66,6 +77,11 @@ class Box(NamedTuple):
         return Box(
             self.left + right_px, self.top + down_px, self.right + right_px, self.bottom + down_px
         )
+
+    def placed_in(self, area: Box, scale: float) -> Box:
+        """Return where it is in a picture of an area, which is scaled."""
+        shifted = self.shifted(-area.left, -area.top)
+        return Box(*(round(side * scale) for side in shifted))
 
     def iou(self, other: Box) -> float:
         """Return the intersection over union with another box, 0 to 1; see also ``box_iou``."""

@@ -39,6 +39,11 @@ class RecordingTime:
         """What a clock on the wall showed, read as though it were UTC."""
         return self.at_s + 60 * (self.offset_min or 0)
 
+    @property
+    def year(self) -> int:
+        """The year on a calendar on the wall."""
+        return _as_utc(self.wall_s).year
+
     def is_credible(self, now_s: float) -> bool:
         """Return whether it is neither the zero of a clock, nor in the future, nor too early."""
         offset_min = self.offset_min or 0

@@ -48,6 +48,7 @@ _ASSEMBLY = (
     "cv2",
     "portraitd.datasets.contact_sheet",
     "portraitd.datasets.dataset_results",
+    "portraitd.datasets.face_light",
     "portraitd.datasets.writer",
 )
 

@@ -18,6 +18,7 @@ from portraitd.store.database import Database
 from portraitd.store.embedding_space import stored_embedder
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.files import Files
+from portraitd.store.recordings import recording_time_of
 from portraitd.store.video_lookup import find_video
 
 ClassKind = Literal["person", "unknown"]
@@ -85,6 +86,7 @@ class Recording:
     Attributes:
         sources: Where its content is or was, existing files first.
         slices: Start and end of each of its slices, in seconds.
+        year: When it was recorded; None if the file does not say.
     """
 
     id: int
@@ -96,6 +98,7 @@ class Recording:
     height_px: int
     sources: tuple[Source, ...]
     slices: tuple[tuple[float, float], ...]
+    year: int | None = None
 
 
 class ClassRegistration(NamedTuple):
@@ -291,6 +294,7 @@ class DatasetStore:
         )
         names = self._files.of_video(video_id)
         names.sort(key=lambda known: known.state is FileState.GONE)
+        recorded = recording_time_of(row)
         return Recording(
             id=row["id"],
             sha256=row["sha256"],
@@ -301,6 +305,7 @@ class DatasetStore:
             height_px=row["height_px"],
             sources=tuple(self._files.source(known) for known in names),
             slices=tuple((row["start_s"], row["stop_s"]) for row in slices),
+            year=recorded.year if recorded else None,
         )
 
     def finished_videos(self) -> list[int]:
