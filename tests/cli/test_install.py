@@ -23,6 +23,7 @@ from portraitd.cli.install import (
 )
 from portraitd.cli.options import EXIT_CONFIG, EXIT_UNUSABLE, EXIT_USAGE
 from portraitd.cli.service_scripts import (
+    USER_UNIT,
     list_installation,
     list_removal,
     list_user_installation,
@@ -143,7 +144,7 @@ ODD = Installation(home=Path("/mnt/it's 100% here"), inbox=Path("/mnt/a drop"))
         [*list_installation(ODD, ("ada",))],
         [*list_user_installation(ODD, None)],
         [*list_removal(ODD)],
-        [*list_user_removal()],
+        [*list_user_removal(ODD)],
     ],
     ids=["install", "install --user", "uninstall", "uninstall --user"],
 )
@@ -212,12 +213,28 @@ def test_root_alone_installs_and_removes_and_not_without_asking() -> None:
         assert "--print" in refused.stderr
 
 
+def test_without_a_service_manager_of_the_user_nothing_is_made(tmp_path: Path) -> None:
+    """As after su or in a cron job: the user learns how to get one."""
+    home = tmp_path / "faces"
+    answer = subprocess.run(
+        [sys.executable, "-m", "portraitd", "install-service", "--user", "--yes", "--home", home],
+        env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path), "DBUS_SESSION_BUS_ADDRESS": ""},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert EXIT_CONFIG == answer.returncode
+    assert "loginctl enable-linger" in answer.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_a_removal_says_how_to_erase_the_rest() -> None:
     """The script does not erase it, because that cannot be undone."""
     lines = [*list_removal(Installation())]
+    of_user = [*list_user_removal(Installation())]
 
-    assert "#   rm -r /var/lib/portraitd /srv/portraits/people /srv/portraits/dataset" in lines
-    assert [f"rm -f {UNIT}"] == [line for line in lines if line.startswith("rm ")]
+    for found, unit in ((lines, UNIT), (of_user, USER_UNIT.expanduser())):
+        assert "#   rm -r /var/lib/portraitd /srv/portraits/people /srv/portraits/dataset" in found
+        assert [f"rm -f {unit}"] == [line for line in found if line.startswith("rm ")]
 
 
 @needs_systemd

@@ -24,6 +24,27 @@ USER_UNIT = Path("~/.config/systemd/user/portraitd.service")
 
 _END = "END-OF-FILE"
 
+_REQUIRE_MANAGER = """\
+user=$(id -un)
+if ! systemctl --user show-environment >/dev/null; then
+    cat >&2 <<END
+The service manager of your user cannot be reached. Log in as $user, not with su or
+sudo. Or run, as root,
+    loginctl enable-linger $user
+and then, as $user,
+    export XDG_RUNTIME_DIR=/run/user/$(id -u)
+END
+    exit 1
+fi"""
+
+_ENABLE_LINGER = """\
+# So that it also runs while you are not logged in
+linger=$(loginctl show-user "$user" -p Linger --value)
+if [ "$linger" != yes ] && ! loginctl enable-linger "$user"; then
+    echo 'It runs only while you are logged in. To change that, run as root:' >&2
+    echo "    loginctl enable-linger $user" >&2
+fi"""
+
 
 def list_installation(plan: Installation, reviewers: tuple[str, ...]) -> Iterator[str]:
     """Yield the lines of a script that root can run, and run again.
@@ -85,6 +106,7 @@ def list_user_installation(plan: Installation, config: Path | None) -> Iterator[
     yield "# Installs portraitd as a service of the user who runs this. Running it again changes"
     yield "# only the unit."
     yield "set -eu"
+    yield _REQUIRE_MANAGER
     yield "\n# 1. The home folder"
     yield (
         "systemctl --user is-active --quiet portraitd || "
@@ -96,8 +118,7 @@ def list_user_installation(plan: Installation, config: Path | None) -> Iterator[
     yield "systemctl --user daemon-reload"
     yield "systemctl --user enable portraitd"
     yield "systemctl --user restart portraitd"
-    yield "# So that it also runs while you are not logged in"
-    yield "loginctl enable-linger || echo 'It runs only while you are logged in.' >&2"
+    yield _ENABLE_LINGER
 
 
 def list_removal(plan: Installation) -> Iterator[str]:
@@ -111,14 +132,12 @@ def list_removal(plan: Installation) -> Iterator[str]:
     yield "systemctl reset-failed portraitd 2>/dev/null || true"
     yield "# The Debian package has its own unit. To use that one again, run"
     yield "# systemctl enable --now portraitd"
-    yield "# To erase all faces, names and training sets as well:"
-    places = dict.fromkeys((plan.state, plan.people, plan.dataset))
-    yield f"#   rm -r {' '.join(map(_quoted, places))}"
+    yield from _explain_erasure(plan)
     yield "# And the settings, the user and your own videos:"
     yield f"#   rm {_quoted(plan.config)}; userdel {USER}; rm -r {_quoted(plan.inbox)}"
 
 
-def list_user_removal() -> Iterator[str]:
+def list_user_removal(plan: Installation) -> Iterator[str]:
     """Yield the lines of a script that removes the service of the user who runs it."""
     yield "#!/bin/sh"
     yield "# Removes your systemd service. The home folder stays."
@@ -126,6 +145,10 @@ def list_user_removal() -> Iterator[str]:
     yield "systemctl --user disable --now portraitd || true"
     yield f"rm -f {_quoted(USER_UNIT.expanduser())}"
     yield "systemctl --user daemon-reload"
+    yield "systemctl --user reset-failed portraitd 2>/dev/null || true"
+    yield from _explain_erasure(plan)
+    yield "# And the settings and your own videos:"
+    yield f"#   rm {_quoted(plan.config)}; rm -r {_quoted(plan.inbox)}"
 
 
 def run_script(lines: Iterator[str]) -> None:
@@ -140,6 +163,12 @@ def run_script(lines: Iterator[str]) -> None:
             "a command failed, see above; correct the cause and run this again, or run the steps "
             "of --print yourself"
         )
+
+
+def _explain_erasure(plan: Installation) -> Iterator[str]:
+    yield "# To erase all faces, names and training sets as well:"
+    places = dict.fromkeys((plan.state, plan.people, plan.dataset))
+    yield f"#   rm -r {' '.join(map(_quoted, places))}"
 
 
 def _make_shared_folder(folder: Path) -> Iterator[str]:

@@ -136,10 +136,12 @@ def uninstall_service(
     Stops it and removes the unit. Faces, people, settings and the user stay; --print says how to
     remove those, too.
     """
+    from portraitd.cli.install import plan_user_installation
     from portraitd.cli.service_scripts import list_removal, list_user_removal
+    from portraitd.config import load
 
     if of_user:
-        lines = list_user_removal()
+        lines = list_user_removal(plan_user_installation(load(home, config, assignments)))
     else:
         lines = list_removal(_plan_for_root(home, config, assignments))
     if prints:
