@@ -216,7 +216,7 @@ def assert_sound(home: Settings) -> None:
         assert [] == [tuple(row) for row in db.execute("pragma foreign_key_check")]
         assert [] == db.execute("select * from slices where state = 'running'").fetchall()
         seen = db.execute(
-            "select * from portraits join faces on id = face_id where hidden not in (1, 3)"
+            "select * from portraits join faces on id = face_id where hidden not in (1, 3, 4)"
         )
         kept = {row["face_id"]: row["jpeg"] for row in seen}
         published = dict(db.execute("select id, person_id from faces").fetchall())

@@ -108,6 +108,7 @@ class TrackingStage(Stage):
         if video_id is None:
             return False
         self._video_id = video_id
+        self._tracks.hide_replaced(video_id)
         self._face_ids, faces = self._tracks.faces_of(video_id, self._rules.quality)
         constraints = TrackConstraints(*self._tracks.constraints_of(video_id, self._face_ids))
         if self._is_partial or self._failures[video_id] < self._attempts:

@@ -14,7 +14,7 @@ from portraitd.faces.alignment import AlignedFace, FaceAligner, region_around
 from portraitd.faces.detectors.tiled_search import scale_detection, search_scales, shrink_image
 from portraitd.faces.interface import AlignedChips, Detector, Embedder, EncoderSpec
 from portraitd.faces.search_scales import list_scales, scaled_size
-from portraitd.model.face import Detection, Embeddings, Face, Image, are_dlib_points
+from portraitd.model.face import Box, Detection, Embeddings, Face, Image, are_dlib_points
 
 REFINED_SIDE_PX = 320
 """Largest side of the picture in which the landmarks of a known face are looked for."""
@@ -77,6 +77,24 @@ class Encoder:
         return [
             [_make_face(detection, *next(of_face)) for detection in detections]
             for detections in found
+        ]
+
+    def encode_boxes(self, image: Image, boxes: Sequence[Box]) -> list[Face]:
+        """Embed faces whose boxes a person drew.
+
+        Args:
+            image: The full-size upright BGR frame.
+            boxes: In pixels of the frame.
+
+        Returns:
+            The faces, with these boxes and in this order. They count as certain.
+        """
+        known = [self.refine(image, Detection(box, 1.0)) for box in boxes]
+        aligned = [self.align(image, detection) for detection in known]
+        vectors = self.embed([face.chip for face in aligned])
+        return [
+            _make_face(detection, face, vector)
+            for detection, face, vector in zip(known, aligned, vectors, strict=True)
         ]
 
     def _detect(self, images: Sequence[Image], are_photos: bool) -> list[list[Detection]]:

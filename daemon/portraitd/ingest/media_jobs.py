@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from portraitd.faces.interface import EncoderSpec
 from portraitd.model.errors import NotMedia
 from portraitd.model.face import (
+    Box,
     DetectedFace,
     Embeddings,
     Face,
     FoundFace,
+    FrameTimes,
     Image,
     Portrait,
     SliceFaces,
@@ -143,6 +145,63 @@ def encode_picture(source: Source, settings: EncodeOptions) -> SliceFaces:
     if facts.kind is not MediaKind.PHOTO:
         raise NotMedia(Reason.of(ReasonCode.NOT_A_PHOTO))
     return encode(Slice(source, facts.kind, 0.0, math.inf, facts.sha256), settings)
+
+
+class DrawnFrame(NamedTuple):
+    """A frame in which a person drew boxes around faces."""
+
+    t_s: float
+    boxes: tuple[Box, ...]
+
+
+@returns("portraitd.ingest.media_results:DRAWN_FACES")
+def encode_drawn(
+    source: Source,
+    kind: MediaKind,
+    start_s: float,
+    frames: Sequence[DrawnFrame],
+    settings: EncodeOptions,
+) -> SliceFaces:
+    """Embed and crop faces whose boxes a person drew.
+
+    Args:
+        source: The file.
+        kind: Whether it is a video or a photo.
+        start_s: Start of the slice that the frames are from.
+        frames: By rising time.
+        settings: As for ``encode``.
+
+    Returns:
+        The faces in the frames that were found.
+
+    Raises:
+        VideoError: The content is at fault, or changed.
+    """
+    from portraitd.faces.crops import crop_portrait
+    from portraitd.media import video
+
+    began = time.monotonic()
+    encoder = _encoder(settings.encoder)
+    boxes = {frame.t_s: frame.boxes for frame in frames}
+    detections = []
+    for t_s, frame in video.FramesAt(source, kind, start_s, list(boxes)):
+        for face in _inside(encoder.encode_boxes(frame.image, boxes[t_s]), frame.image):
+            portrait = crop_portrait(frame.image, face.box, settings.portrait_width_px)
+            detections.append(DetectedFace(t_s, face, portrait))
+    count = len(boxes)
+    return SliceFaces(detections, count, count, None, time.monotonic() - began)
+
+
+@returns("portraitd.ingest.media_results:FRAME_TIMES")
+def read_frame_times(source: Source, kind: MediaKind) -> FrameTimes:
+    """Return the time of every frame of a video, in the order of presentation.
+
+    Raises:
+        VideoError: The content is at fault, or changed.
+    """
+    from portraitd.media import video
+
+    return video.read_frame_times(source, kind)
 
 
 class KnownFrame(NamedTuple):

@@ -22,6 +22,7 @@ from portraitd.model.face import (
     DetectedFace,
     Embeddings,
     Face,
+    FrameTimes,
     Portrait,
     Quality,
     SliceFaces,
@@ -54,7 +55,7 @@ from portraitd.workers.wire_types import (
 )
 
 if TYPE_CHECKING:
-    from portraitd.ingest.media_jobs import EncodeOptions, KnownFrame
+    from portraitd.ingest.media_jobs import DrawnFrame, EncodeOptions, KnownFrame
 
 MAX_DURATION_S = 31 * 24 * 3600.0
 """A day more than ``media.video`` takes for a valid duration."""
@@ -300,6 +301,49 @@ FACES = ResultSchema(FacesData, _pack_faces, _unpack_faces, errors=_ERRORS, max_
 PICTURE_FACES = ResultSchema(
     FacesData, _pack_faces, _unpack_picture_faces, errors=_ERRORS, max_bytes=1 << 28
 )
+
+
+def _unpack_drawn_faces(
+    found: FacesData,
+    source: Source,
+    kind: MediaKind,
+    start_s: float,
+    frames: Sequence[DrawnFrame],
+    settings: EncodeOptions,
+) -> SliceFaces:
+    faces = _unpack_faces(found, Slice(source, kind, start_s, math.inf), settings)
+    places = {(frame.t_s, box) for frame in frames for box in frame.boxes}
+    returned = [(one.t_s, one.face.box) for one in faces.detections]
+    if len(set(returned)) < len(returned) or not places.issuperset(returned):
+        raise ValueError("a face where no box was drawn")
+    return faces
+
+
+DRAWN_FACES = ResultSchema(
+    FacesData, _pack_faces, _unpack_drawn_faces, errors=_ERRORS, max_bytes=1 << 28
+)
+
+
+# --- Times of frames.
+
+MAX_FRAMES = 100_000_000
+"""A month at 38 frames a second."""
+
+
+def _pack_times(times_s: FrameTimes) -> Array:
+    return pack_array(times_s, "<f8")
+
+
+def _unpack_times(found: Array, source: Source, kind: MediaKind) -> FrameTimes:
+    times_s = unpack_array(found, "<f8", None)
+    if len(times_s) > MAX_FRAMES or not np.isfinite(times_s).all():
+        raise ValueError("times that no video has")
+    if (np.diff(times_s) < 0).any():
+        raise ValueError("times that do not rise")
+    return times_s
+
+
+FRAME_TIMES = ResultSchema(Array, _pack_times, _unpack_times, errors=_ERRORS, max_bytes=1 << 30)
 
 
 # --- Embeddings of known faces.

@@ -27,7 +27,7 @@ from portraitd.media.picture_hash import VideoHash, hash_photo
 from portraitd.media.recording_date import container_recording_time
 from portraitd.media.work_limit import limit_work
 from portraitd.model.errors import NotMedia, UnreadableVideo
-from portraitd.model.face import Frame, Image
+from portraitd.model.face import Frame, FrameTimes, Image
 from portraitd.model.media_file import MediaFacts, MediaKind, Source
 from portraitd.model.reasons import Reason, ReasonCode
 
@@ -267,6 +267,27 @@ class FramesAt:
                 continue
             for t_s in requested[index]:
                 yield t_s, Frame(float(timeline.times_s[index]), image)
+
+
+def read_frame_times(source: Source, kind: MediaKind) -> FrameTimes:
+    """Return the time of every frame, as ``SampledFrames`` and ``FramesAt`` give it; 0 of a photo.
+
+    Nothing is decoded, unless the container does not tell the times.
+
+    Raises:
+        VideoError: The file is no video, or changed while it was read.
+    """
+    with opened(source) as fd:
+        if kind is MediaKind.PHOTO:
+            return np.zeros(1)
+        with limit_work(fd) as check_work, _open_frames(fd, check_work) as video:
+            return video.timeline().times_s
+
+
+def _find_frame(times_s: NDArray[np.float64], t_s: float, tolerance_s: float) -> int | None:
+    """Return the index of the frame of a time, or of the next one within the tolerance."""
+    at = int(np.searchsorted(times_s, t_s - SAME_S))
+    return at if at < len(times_s) and times_s[at] <= t_s + tolerance_s else None
 
 
 @contextmanager

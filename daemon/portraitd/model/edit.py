@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
+
+from portraitd.model.face import Box
 
 
 class Placement(IntEnum):
@@ -27,6 +30,8 @@ class Hidden(IntEnum):
     IGNORED = 2
     REFERENCE = 3
     """It is on a picture of the reviewer's own, which only says who a person is."""
+    REPLACED = 4
+    """A person drew another box for it, or drew this one and took it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,33 @@ class RemoveReference:
 ReferenceEdit = AddReference | RemoveReference
 
 
+class DrawnBox(NamedTuple):
+    """A box that a person drew around a face.
+
+    Attributes:
+        t_s: Time of its frame; 0 in a photo.
+        replaces_id: The face whose box it corrects; None for a face that was missed.
+    """
+
+    video_id: int
+    t_s: float
+    box: Box
+    replaces_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrawFaces:
+    """Boxes were drawn for faces that were missed, or to correct boxes.
+
+    Attributes:
+        boxes: All for missed faces, or all to correct boxes.
+        person_id: Whose the faces are; None if the grouping decides.
+    """
+
+    boxes: tuple[DrawnBox, ...]
+    person_id: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class UndoEntry:
     """The card of an edit was moved into ``_edits/undo``: undo this entry of the ledger."""
@@ -201,4 +233,5 @@ Edit = (
     | UndoEntry
     | AddReference
     | RemoveReference
+    | DrawFaces
 )

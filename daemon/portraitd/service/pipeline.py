@@ -17,6 +17,7 @@ from portraitd.faces.interface import EncoderSpec
 from portraitd.faces.models.model_registry import find_embedder, require_rules
 from portraitd.ingest.admission import Admission
 from portraitd.ingest.dispatcher import Dispatcher, encode_options, slice_s
+from portraitd.ingest.drawn_face_stage import DrawnFaceStage
 from portraitd.ingest.mounts import is_on_share
 from portraitd.ingest.picture_hashes import PictureHashStage
 from portraitd.ingest.reembedding_stage import ReembeddingStage
@@ -48,6 +49,7 @@ from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
+from portraitd.store.drawn_faces import DrawnFaces
 from portraitd.store.erasure.derived_files import EVENTS_NAME
 from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.faces import Faces
@@ -218,6 +220,15 @@ class Service:
             wake,
             settings.workers.attempts,
         )
+        self.drawn_faces = DrawnFaceStage(
+            DrawnFaces(database),
+            files,
+            encode_options(settings),
+            executor,
+            lambda: self.reprocessing.pending or self.reembedding.pending,
+            wake,
+            settings.workers.attempts,
+        )
         self.publisher = Publisher(
             tree_stores,
             executor,
@@ -299,6 +310,7 @@ class Service:
             self._guarded(self.asked_pictures),
             self.reprocessing,
             self.reembedding,
+            self.drawn_faces,
             self.publisher,
             self._guarded(self.questions),
             self._guarded(self.edit_cards),
@@ -423,6 +435,7 @@ class Service:
     def _discard_jobs(self) -> None:
         """Discard what workers compute from faces that have been erased."""
         self.tracking.release()
+        self.drawn_faces.release()
         self.publisher.release()
         self.questions.release()
 

@@ -44,6 +44,8 @@ MEDIA_JOBS: frozenset[Job] = frozenset(
         media_jobs.probe,
         media_jobs.encode,
         media_jobs.encode_picture,
+        media_jobs.encode_drawn,
+        media_jobs.read_frame_times,
         draw_montage,
         draw_question,
         crop_frames,

@@ -67,8 +67,8 @@ class FaceWriter:
 
     def add(
         self, video_id: int, slice_id: int, result: SliceFaces, encoder: str, now_s: float
-    ) -> None:
-        """Store the faces of one slice, within the caller's transaction.
+    ) -> list[int]:
+        """Store the faces of one slice, within the caller's transaction. Return their ids.
 
         Args:
             video_id: The video or photo.
@@ -86,6 +86,7 @@ class FaceWriter:
             detections = [] if main is None else [detections[main]]
         for sha256 in self.contents(video_id):
             detections = self._tombstones.without_erased(sha256, size_px, detections)
+        face_ids = []
         for detection in detections:
             face, portrait = detection.face, detection.portrait
             face_id = self._db.execute(
@@ -116,6 +117,8 @@ class FaceWriter:
                 "insert into portraits values (?, ?, ?, ?, ?, ?)",
                 (face_id, *portrait.area, portrait.jpeg),
             )
+            face_ids.append(int(face_id or 0))
+        return face_ids
 
     def contents(self, video_id: int) -> list[str]:
         """Return the SHA-256 of a video and of its partial copies.

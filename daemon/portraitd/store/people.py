@@ -242,7 +242,7 @@ class People:
                     coalesce(?, (select count(*) from grouped_faces)),
                     coalesce(?, (select count(*) from grouped_tracks)),
                     (select count(distinct person_id) from faces),
-                    (select count(*) from faces where person_id is null and hidden not in (1, 3)
+                    (select count(*) from faces where person_id is null and hidden not in (1, 3, 4)
                         and video_id not in (select id from videos where replaces is not null)),
                     ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 returning *

@@ -145,6 +145,7 @@ class ReprocessQueue:
 
     def _replace(self, new_id: int, old_id: int) -> None:
         self._hand_over_people(new_id, old_id)
+        drawn = self._keep_drawn(new_id, old_id)
         # This deletes their faces and portraits as well.
         self._db.execute("delete from slices where video_id = ?", (old_id,))
         self._db.execute("delete from tracks where video_id = ?", (old_id,))
@@ -157,11 +158,11 @@ class ReprocessQueue:
         self._db.execute(
             """
             update videos set (state, reason, reason_code, finished_at, tracked, frozen) = (
-                select state, reason, reason_code, finished_at, 1, 0
+                select state, reason, reason_code, finished_at, ?, 0
                 from videos as new where new.id = ?)
             where id = ?
             """,
-            (new_id, old_id),
+            (not drawn, new_id, old_id),
         )
         self._db.execute("delete from videos where id = ?", (new_id,))
         self._db.execute(
@@ -172,6 +173,18 @@ class ReprocessQueue:
             (old_id,),
         )
         self._tracks.reapply_corrections(old_id)
+
+    def _keep_drawn(self, new_id: int, old_id: int) -> int:
+        """Keep the faces whose boxes a person drew: no detector finds them. Return how many."""
+        return self._db.execute(
+            """
+            update faces set track_id = null, rank = null, slice_id = (
+                select id from slices where video_id = ? and start_s <= faces.t_s
+                order by start_s desc limit 1)
+            where video_id = ? and is_drawn
+            """,
+            (new_id, old_id),
+        ).rowcount
 
     def _hand_over_people(self, new_id: int, old_id: int) -> None:
         old, new = (

@@ -44,6 +44,10 @@ class TrackRows:
     videos: Indices
 
 
+HAS_BOX = "hidden <> 4"
+"""No drawn box counts in its place: an SQL condition on a row of ``faces``."""
+
+
 class TrackStore:
     """Reads and records the tracks of videos."""
 
@@ -120,7 +124,8 @@ class TrackStore:
             quality: Of the model that made the embeddings.
         """
         rows = self._db.execute(
-            "select * from faces where video_id = ? order by t_s, id", (video_id,)
+            f"select * from faces where video_id = ? and {HAS_BOX} order by t_s, id",  # noqa: S608
+            (video_id,),
         ).fetchall()
         columns = {
             name: np.array([row[name] for row in rows], np.float64)
@@ -142,6 +147,10 @@ class TrackStore:
                 vectors,
             ),
         )
+
+    def hide_replaced(self, video_id: int) -> None:
+        """Leave the faces out of tracking that drawn boxes replace; see the ``Ledger``."""
+        self._ledger.hide_replaced(video_id)
 
     def constraints_of(self, video_id: int, face_ids: Indices) -> tuple[Indices, Flags]:
         """Return which faces of a video may share no track; see ``Ledger.track_constraints``."""
@@ -174,7 +183,8 @@ class TrackStore:
         """
         with self._db.transaction():
             present = self._db.execute(
-                "select id from faces where video_id = ? order by t_s, id", (video_id,)
+                f"select id from faces where video_id = ? and {HAS_BOX} order by t_s, id",  # noqa: S608
+                (video_id,),
             )
             present_ids = [row["id"] for row in present]
             is_partial = self._is_being_processed(video_id)

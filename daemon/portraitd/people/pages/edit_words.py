@@ -61,6 +61,8 @@ def _describe(entry: EntrySummary, earlier: Mapping[int, PageText]) -> PageText:
     key = f"edit_{kind.replace('-', '_')}"
     if kind in _MOVES:
         return _describe_move(key, entry, person)
+    if kind in (EditKind.DRAW, EditKind.REDRAW):
+        return _describe_drawing(key, entry, person)
     values: dict[str, str | int | PageText] = {
         # Who was merged is called after the person they became.
         "person": before if kind is EditKind.MERGE else person,
@@ -82,6 +84,15 @@ def _describe_move(key: str, entry: EntrySummary, person: str) -> PageText:
         _called(entry.former_id, entry.former_name) if entry.former_id else UNSORTED_NAME
     )
     return PageText(key, values)
+
+
+def _describe_drawing(key: str, entry: EntrySummary, person: str) -> PageText:
+    values: dict[str, str | int | PageText] = {"count": _count(entry)}
+    if entry.person_id is not None:
+        return PageText(key, values | {"person": person})
+    if entry.former_people == 1 and entry.former_id:
+        return PageText(key, values | {"person": _called(entry.former_id, entry.former_name)})
+    return PageText(f"{key}_any", values)
 
 
 def _count(entry: EntrySummary) -> PageText:

@@ -14,6 +14,7 @@ from portraitd.model.edit import (
     AddReference,
     AssignFaces,
     DeferQuestion,
+    DrawFaces,
     Edit,
     ExcludeFaces,
     Hidden,
@@ -32,7 +33,7 @@ from portraitd.model.edit import (
 from portraitd.model.errors import ConfigError
 from portraitd.store.corrections.effects import KEEP_PERSON, Affected, Effects
 from portraitd.store.corrections.exemplars import Exemplars
-from portraitd.store.corrections.ledger import Ledger
+from portraitd.store.corrections.ledger import DrawnFingerprint, Ledger
 from portraitd.store.corrections.replay import (
     NO_PERSON,
     Corrections,
@@ -61,6 +62,7 @@ _KINDS: dict[type, EditKind] = {
     AddReference: EditKind.REFERENCE,
     RemoveReference: EditKind.REMOVE_REFERENCE,
 }
+"""Without ``DrawFaces``, which is recorded as one of two kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,8 @@ def without_undone(edit: Edit, undone: Sequence[LedgerEntry]) -> Edit | None:
                 if (entry.kind, entry.person_id, entry.into_id) == (EditKind.SEPARATE, one, other):
                     return None
             # The stage that compares reference pictures checks itself what was undone.
-            case AddReference() | RemoveReference() | DeferQuestion() | UndoEntry():
+            # Boxes are drawn outside of the tree.
+            case AddReference() | RemoveReference() | DeferQuestion() | UndoEntry() | DrawFaces():
                 return edit
             case _:
                 target = entry.person_id
@@ -128,12 +131,17 @@ class EditRecorder:
     Args:
         database: The store.
         ledger: Where the entries go.
-        publications: Where each portrait is in the tree.
+        publications: Where each portrait is in the tree; None for edits that were not made there,
+            after which the portraits are still where they were.
         whole_tracks: Whether a portrait represents its track.
     """
 
     def __init__(
-        self, database: Database, ledger: Ledger, publications: Publications, whole_tracks: bool
+        self,
+        database: Database,
+        ledger: Ledger,
+        publications: Publications | None,
+        whole_tracks: bool,
     ) -> None:
         self._db = database
         self._publications = publications
@@ -157,6 +165,7 @@ class EditRecorder:
             DeferQuestion: self._defer,
             AddReference: self._add_reference,
             RemoveReference: self._remove_reference,
+            DrawFaces: self._draw,
         }
 
     def record(self, edits: Sequence[Edit], now_s: float) -> list[RecordedEdit]:
@@ -250,7 +259,7 @@ class EditRecorder:
             person_id = batch.corrections.current_person(edit.person_id)
         if person_id and self._fact("id", person_id) is None:
             return None
-        self._publications.place(edit.face_ids, person_id)
+        self._note_place(edit.face_ids, person_id)
         by_face = batch.corrections.by_face
         changed = [
             face_id
@@ -278,7 +287,7 @@ class EditRecorder:
         if not moved:
             return None
         person_id = self._insert_person(edit.name, batch)
-        self._publications.place(edit.face_ids, person_id)
+        self._note_place(edit.face_ids, person_id)
         faces = self._faces_of_move(moved, person_id, batch)
         entry_id = self._ledger.append(
             EditKind.SPLIT,
@@ -291,11 +300,11 @@ class EditRecorder:
         return RecordedEdit(edit, entry_id, person_id)
 
     def _exclude(self, edit: ExcludeFaces, batch: _Batch) -> RecordedEdit | None:
-        self._publications.place(edit.face_ids, None)
+        self._note_place(edit.face_ids, None)
         return self._hide(edit, EditKind.EXCLUDE, Hidden.EXCLUDED, batch)
 
     def _ignore_faces(self, edit: IgnoreFaces, batch: _Batch) -> RecordedEdit | None:
-        self._publications.place(edit.face_ids, Placement.IGNORED)
+        self._note_place(edit.face_ids, Placement.IGNORED)
         return self._hide(edit, EditKind.IGNORE_FACES, Hidden.IGNORED, batch)
 
     def _hide(
@@ -430,7 +439,43 @@ class EditRecorder:
         entry_id = self._ledger.append(EditKind.UNDO, batch.now_s, undoes=edit.entry_id)
         return RecordedEdit(edit, entry_id)
 
+    def _draw(self, edit: DrawFaces, batch: _Batch) -> RecordedEdit | None:
+        person_id = edit.person_id and batch.corrections.current_person(edit.person_id)
+        if person_id is not None and self._fact("id", person_id) is None:
+            return None
+        drawn, exemplars = [], []
+        for one in edit.boxes:
+            before = None
+            if one.replaces_id is not None:
+                before = self._find_face(one.replaces_id, FaceRole.REPLACED)
+                if before is None:
+                    continue
+                batch.affected.faces[one.replaces_id] = KEEP_PERSON
+            former = before.person_id if before else None
+            number = self._ledger.fingerprint_at(one.video_id, one.t_s, one.box)
+            drawn.append(DrawnFingerprint(number, one.replaces_id, former))
+            if (face_id := self._ledger.match_of(number)) is not None:
+                # It was drawn before, and taken back.
+                batch.affected.faces[face_id] = former or NO_PERSON
+        if not drawn:
+            return None
+        if person_id is not None:
+            exemplars = self._exemplars_of(person_id)
+        is_new = edit.boxes[0].replaces_id is None
+        entry_id = self._ledger.append(
+            EditKind.DRAW if is_new else EditKind.REDRAW,
+            batch.now_s,
+            [one for one in exemplars if one.face_id not in batch.affected.faces],
+            person_id=person_id,
+            drawn=drawn,
+        )
+        return RecordedEdit(edit, entry_id, person_id)
+
     # ---
+
+    def _note_place(self, face_ids: Sequence[int], placement: int | None) -> None:
+        if self._publications is not None:
+            self._publications.place(face_ids, placement)
 
     def _find_person(self, edit: AddReference, corrections: Corrections) -> int | None:
         """Return whom a reference picture shows; None for a person who is not known yet."""

@@ -52,7 +52,7 @@ class Effects:
         for face_id, fallback in affected.faces.items():
             correction = now.by_face.get(face_id, ResolvedCorrection())
             person_id = fallback
-            if correction.hidden is Hidden.EXCLUDED:
+            if correction.hidden in (Hidden.EXCLUDED, Hidden.REPLACED):
                 person_id = NO_PERSON
             elif correction.person_id is not None:
                 person_id = correction.person_id
@@ -68,13 +68,14 @@ class Effects:
             rows,
         )
         self._queue_mixed_tracks(now, affected)
+        self._queue_drawn(affected)
 
     def affected_by_undo(self, entry: LedgerEntry) -> Affected:
         """Return what undoing or redoing an entry is about."""
         affected = Affected()
         affected.people |= {one for one in (entry.person_id, entry.into_id) if one is not None}
         for face in entry.faces:
-            if face.role is FaceRole.MOVED:
+            if face.role in (FaceRole.MOVED, FaceRole.DRAWN, FaceRole.REPLACED):
                 affected.faces[face.face_id] = face.person_id or NO_PERSON
             elif face.role is FaceRole.MEMBER and face.person_id is not None:
                 for face_id in self._faces_of_track(face.face_id):
@@ -138,3 +139,22 @@ class Effects:
             "update videos set tracked = 0 where id = ?",
             sorted({(video_of[track_id],) for track_id, of in outcomes.items() if len(of) > 1}),
         )
+
+    def _queue_drawn(self, affected: Affected) -> None:
+        """Queue videos for tracking where another box counts now; a replaced face has no track."""
+        for face_id in affected.faces:
+            self._db.execute(
+                """
+                update videos set tracked = 0 where state <> 'queued' and id = (
+                    select video_id from faces
+                    where faces.id = ? and (hidden = 4) <> (track_id is null))
+                """,
+                (face_id,),
+            )
+            self._db.execute(
+                """
+                update faces set track_id = null, rank = null
+                where id = ? and hidden = 4 and track_id is not null
+                """,
+                (face_id,),
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from portraitd.model.face import Box
 from portraitd.store.database import Database
 
 STEP_SQL = """
@@ -53,6 +54,11 @@ def pictures_key(picture_hash: str) -> str:
     return f"pictures {picture_hash}"
 
 
+def box_of(row: sqlite3.Row) -> Box:
+    """Return the box in a row of ``faces`` or ``face_fingerprints``."""
+    return Box(row["box_left"], row["box_top"], row["box_right"], row["box_bottom"])
+
+
 class FingerprintStore:
     """Fingerprints of faces. All writes happen within the caller's transaction."""
 
@@ -66,33 +72,50 @@ class FingerprintStore:
         ).fetchone()
         if known:
             return int(known["fingerprint_id"])
+        face = self._db.execute("select * from faces where id = ?", (face_id,)).fetchone()
+        fingerprint_id = self.fingerprint_at(face["video_id"], face["t_s"], box_of(face))
+        self.match(fingerprint_id, face_id)
+        return fingerprint_id
+
+    def fingerprint_at(self, video_id: int, t_s: float, box: Box) -> int:
+        """Return the id of the fingerprint of a place in a video; add one if there is none."""
         facts = self._db.execute(
             f"""
-            select {CONTENT_SQL} as sha256, t_s, box_left, box_top, box_right, box_bottom,
-                coalesce({STEP_SQL}, 0.0) as step_s
-            from faces join videos on videos.id = faces.video_id where faces.id = ?
+            select {CONTENT_SQL} as sha256, coalesce({STEP_SQL}, 0.0) as step_s
+            from videos where id = ?
             """,  # noqa: S608 - both are constants of this module
-            (face_id,),
+            (video_id,),
         ).fetchone()
+        place = (facts["sha256"], t_s, *box)
         self._db.execute(
             """
             insert into face_fingerprints
                 (sha256, t_s, box_left, box_top, box_right, box_bottom, step_s)
             values (?, ?, ?, ?, ?, ?, ?) on conflict do nothing
             """,
-            tuple(facts),
+            (*place, facts["step_s"]),
         )
-        fingerprint_id = self._db.execute(
+        found = self._db.execute(
             """
             select id from face_fingerprints where sha256 = ? and t_s = ? and box_left = ?
                 and box_top = ? and box_right = ? and box_bottom = ?
             """,
-            tuple(facts)[:-1],
-        ).fetchone()["id"]
+            place,
+        ).fetchone()
+        return int(found["id"])
+
+    def match(self, fingerprint_id: int, face_id: int) -> None:
+        """Record that a face is what a fingerprint says."""
         self._db.execute(
             "insert or replace into fingerprint_matches values (?, ?)", (fingerprint_id, face_id)
         )
-        return int(fingerprint_id)
+
+    def match_of(self, fingerprint_id: int) -> int | None:
+        """Return the face that a fingerprint matches today; None for none."""
+        row = self._db.execute(
+            "select face_id from fingerprint_matches where fingerprint_id = ?", (fingerprint_id,)
+        ).fetchone()
+        return row and int(row["face_id"])
 
     def rematch(self, video_id: int) -> bool:
         """Match a video's fingerprints to its present faces. Return whether it has any."""
@@ -121,11 +144,25 @@ class FingerprintStore:
             """,  # noqa: S608
             (video_id,),
         ).fetchall()
-        found = match_rows(fingerprints, faces)
-        return {
-            row["id"]: faces[at]["id"] if at >= 0 else None
-            for row, at in zip(fingerprints, found, strict=True)
-        }
+        # A drawn face is what its fingerprint says; a detector never finds it, only one beside it.
+        drawn = {(one["t_s"], box_of(one)): one["id"] for one in faces if one["is_drawn"]}
+        matches = {row["id"]: drawn.get((row["t_s"], box_of(row))) for row in fingerprints}
+        known = [
+            row
+            for row in fingerprints
+            if matches[row["id"]] is None and not self._is_drawn(row["id"])
+        ]
+        others = [one for one in faces if not one["is_drawn"]]
+        for row, at in zip(known, match_rows(known, others), strict=True):
+            matches[row["id"]] = others[at]["id"] if at >= 0 else None
+        return matches
+
+    def _is_drawn(self, fingerprint_id: int) -> bool:
+        row = self._db.execute(
+            "select 1 from ledger_faces where fingerprint_id = ? and role = 'drawn' limit 1",
+            (fingerprint_id,),
+        )
+        return row.fetchone() is not None
 
 
 def match_rows(known: list[sqlite3.Row], faces: list[sqlite3.Row]) -> list[int]:

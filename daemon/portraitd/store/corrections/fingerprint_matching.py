@@ -11,12 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model.face import box_iou
+from portraitd.model.face import SAME_FACE_IOU, box_iou
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
-
-MIN_IOU = 0.5
 
 SLACK_S = 0.05
 """The frame nearest to a sampling time is read; it may be this far from it."""
@@ -54,7 +52,7 @@ def match_fingerprints(known: Fingerprints, faces: Fingerprints) -> Indices:
     found = np.full(len(known.times_s), -1, dtype=np.int64)
     one, other = _close_in_time(known, faces)
     iou = box_iou(known.boxes[one], faces.boxes[other])
-    is_match = iou >= MIN_IOU
+    is_match = iou >= SAME_FACE_IOU
     one, other, iou = one[is_match], other[is_match], iou[is_match]
     gap_s = np.abs(known.times_s[one] - faces.times_s[other])
     order = np.lexsort(

@@ -5,14 +5,16 @@ Entries name faces by fingerprint, so an entry means the same after everything w
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from portraitd.model.edit import Hidden
-from portraitd.store.corrections.face_fingerprints import FingerprintStore
+from portraitd.model.face import SAME_FACE_IOU, SAME_FRAME_S, Box
+from portraitd.store.corrections.face_fingerprints import FingerprintStore, box_of
 from portraitd.store.corrections.replay import (
     Corrections,
     EditKind,
@@ -29,6 +31,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from portraitd.model.track import Indices
+
+
+class DrawnFingerprint(NamedTuple):
+    """A box that a person drew, as a ledger entry names it.
+
+    Attributes:
+        replaces_id: The face whose box it corrects; None for one that was missed.
+        person_id: Whose that face was.
+    """
+
+    fingerprint_id: int
+    replaces_id: int | None
+    person_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +117,8 @@ class Ledger:
                     iif(count(fingerprint_id), max(coalesce(ledger_faces.person_id, 0)), null)
                         as former_id
                 from chosen
-                left join ledger_faces on ledger_id = chosen.id and role = 'moved'
+                left join ledger_faces
+                    on ledger_id = chosen.id and role in ('moved', 'drawn')
                 left join fingerprint_matches using (fingerprint_id)
                 group by chosen.id
             )
@@ -150,6 +166,8 @@ class Ledger:
             select ledger_id, role, ledger_faces.person_id, whole_track, face_id, track_id
             from ledger_faces join fingerprint_matches using (fingerprint_id)
             join faces on faces.id = face_id
+            where replaced_by is null
+                or replaced_by in (select fingerprint_id from fingerprint_matches)
             order by ledger_id, face_id
             """
         )
@@ -168,6 +186,7 @@ class Ledger:
         name: str | None = None,
         undoes: int | None = None,
         portraits: int | None = None,
+        drawn: Iterable[DrawnFingerprint] = (),
     ) -> int:
         """Add an entry within the caller's transaction. Return its id."""
         row = self._db.execute(
@@ -178,7 +197,11 @@ class Ledger:
             (now_s, kind, person_id, into_id, name, undoes, portraits),
         ).fetchone()
         self._db.executemany(
-            "insert or ignore into ledger_faces values (?, ?, ?, ?, ?)",
+            """
+            insert or ignore into ledger_faces
+                (ledger_id, fingerprint_id, role, person_id, whole_track)
+            values (?, ?, ?, ?, ?)
+            """,
             [
                 (
                     row["id"],
@@ -190,7 +213,30 @@ class Ledger:
                 for face in faces
             ],
         )
+        for one in drawn:
+            rows: list[tuple[int, FaceRole, int | None]] = [
+                (one.fingerprint_id, FaceRole.DRAWN, None)
+            ]
+            if one.replaces_id is not None:
+                replaced = self._fingerprints.fingerprint_of(one.replaces_id)
+                rows.append((replaced, FaceRole.REPLACED, one.fingerprint_id))
+            self._db.executemany(
+                "insert or ignore into ledger_faces values (?, ?, ?, ?, 0, ?)",
+                [(row["id"], number, role, one.person_id, by) for number, role, by in rows],
+            )
         return int(row["id"])
+
+    def fingerprint_at(self, video_id: int, t_s: float, box: Box) -> int:
+        """Return the fingerprint of a place in a video, within the caller's transaction."""
+        return self._fingerprints.fingerprint_at(video_id, t_s, box)
+
+    def match(self, fingerprint_id: int, face_id: int) -> None:
+        """Record that a face is what a fingerprint says, within the caller's transaction."""
+        self._fingerprints.match(fingerprint_id, face_id)
+
+    def match_of(self, fingerprint_id: int) -> int | None:
+        """Return the face that a fingerprint matches today; None for none."""
+        return self._fingerprints.match_of(fingerprint_id)
 
     def reapply(self, video_id: int) -> None:
         """Match a video's fingerprints to its new tracks and apply their corrections.
@@ -221,6 +267,59 @@ class Ledger:
                 if track_id in track_ids
             ],
         )
+        self._db.execute(
+            "update faces set person_id = null where video_id = ? and hidden = 4", (video_id,)
+        )
+
+    def hide_replaced(self, video_id: int) -> None:
+        """Hide the faces of a video that drawn boxes replace, and show the others again.
+
+        Runs before the faces are tracked: a face and the one drawn in its place are in one frame,
+        and could share no track. Where another detector finds the face near its drawn box, that
+        box is replaced as well.
+        """
+        drawn = self._db.execute(
+            """
+            select * from faces where is_drawn
+                and video_id in (?1, (select replaces from videos where id = ?1))
+            """,
+            (video_id,),
+        ).fetchall()
+        if not drawn:
+            return
+        matches = self._fingerprints.matches(video_id)
+        corrections = replay(self._entries_of_fingerprints(list(matches)))
+        replaced = {
+            face_id
+            for fingerprint_id, correction in corrections.by_face.items()
+            if correction.hidden is Hidden.REPLACED
+            and (face_id := matches[fingerprint_id]) is not None
+        }
+        boxes = [(row["t_s"], box_of(row)) for row in drawn if row["id"] not in replaced]
+        for row in self._db.execute(
+            "select * from faces where video_id = ? and not is_drawn", (video_id,)
+        ):
+            if any(
+                abs(t_s - row["t_s"]) < SAME_FRAME_S and box.iou(box_of(row)) >= SAME_FACE_IOU
+                for t_s, box in boxes
+            ):
+                replaced.add(row["id"])
+        ids = json.dumps(sorted(replaced))
+        with self._db.transaction():
+            self._db.execute(
+                """
+                update faces set hidden = 4, person_id = null, track_id = null, rank = null
+                where id in (select value from json_each(?)) and hidden in (0, 1, 2)
+                """,
+                (ids,),
+            )
+            self._db.execute(
+                """
+                update faces set hidden = 0
+                where video_id = ? and hidden = 4 and id not in (select value from json_each(?))
+                """,
+                (video_id, ids),
+            )
 
     def track_constraints(
         self, video_id: int, face_ids: Indices
@@ -245,7 +344,8 @@ class Ledger:
             corrections = replay(self._entries_of_fingerprints(list(matches)))
             for fingerprint_id, correction in corrections.by_face.items():
                 face_id = matches[fingerprint_id]
-                if face_id is not None:
+                # A face with another box in its place has no track.
+                if face_id is not None and face_id in at:
                     number = numbers.setdefault(correction.outcome, len(numbers) + 1)
                     labels[at[face_id]] = number
                     whole[at[face_id]] = correction.whole_track
@@ -258,7 +358,8 @@ class Ledger:
             rows = self._db.execute(
                 """
                 select ledger_id, role, person_id, whole_track from ledger_faces
-                where fingerprint_id = ?
+                where fingerprint_id = ? and (replaced_by is null
+                    or replaced_by in (select fingerprint_id from fingerprint_matches))
                 """,
                 (fingerprint_id,),
             )

@@ -33,6 +33,8 @@ class EditKind(StrEnum):
     REJECT = "reject"
     REFERENCE = "reference"
     REMOVE_REFERENCE = "remove-reference"
+    DRAW = "draw"
+    REDRAW = "redraw"
     UNDO = "undo"
 
 
@@ -47,6 +49,10 @@ class FaceRole(StrEnum):
     """It represents a person who is not shown by the moved faces."""
     MEMBER = "member"
     """It belonged to a merged person, and will again if the merge is undone."""
+    DRAWN = "drawn"
+    """A person drew its box."""
+    REPLACED = "replaced"
+    """Its box was drawn anew. Only named while the drawn face is in the store."""
 
 
 class EntryFace(NamedTuple):
@@ -165,8 +171,8 @@ class Corrections:
         """Return the correction of each track; where its faces disagree, the newest entry's."""
         found: dict[int, ResolvedCorrection] = {}
         for face_id, correction in self.by_face.items():
-            track_id = self.track_of[face_id]
-            if track_id is None:
+            track_id = self.track_of.get(face_id)
+            if track_id is None or correction.hidden is Hidden.REPLACED:
                 continue
             if track_id not in found or found[track_id].entry_id < correction.entry_id:
                 found[track_id] = correction
@@ -203,6 +209,7 @@ def replay(entries: Sequence[LedgerEntry]) -> Corrections:
             is_added = entry.kind is EditKind.REFERENCE
             decision = ReferenceDecision(entry.person_id if is_added else None, entry.name)
             corrections.references |= {face.face_id: decision for face in _moved(entry)}
+    _replace_boxes(corrections, entries)
     for face_id in corrections.by_face:
         # A face that was moved itself cannot represent the person it belonged to before.
         corrections.exemplars.pop(face_id, None)
@@ -311,6 +318,40 @@ def _ignore_reader(is_ignored: bool) -> Callable[[Corrections, LedgerEntry], Non
     return read
 
 
+def _read_drawing(corrections: Corrections, entry: LedgerEntry) -> None:
+    if entry.person_id is None:
+        return
+    person_id = corrections.current_person(entry.person_id)
+    for face in entry.faces:
+        if face.role is FaceRole.DRAWN:
+            corrections.by_face[face.face_id] = ResolvedCorrection(
+                person_id, Hidden.NO, False, entry.id, face.person_id
+            )
+    _add_exemplars(corrections, entry)
+
+
+def _replace_boxes(corrections: Corrections, entries: Sequence[LedgerEntry]) -> None:
+    """Hide faces whose box was drawn anew, and drawn faces that were taken back.
+
+    Whatever else was said about such a face, another box counts in its place.
+    """
+    drawn: set[int] = set()
+    replaced: dict[int, ResolvedCorrection] = {}
+    taken_back: dict[int, ResolvedCorrection] = {}
+    for entry in entries:
+        is_undone = entry.id in corrections.undone
+        for face in entry.faces:
+            hides = ResolvedCorrection(None, Hidden.REPLACED, False, entry.id, face.person_id)
+            if face.role is FaceRole.REPLACED and not is_undone:
+                replaced[face.face_id] = hides
+            elif face.role is FaceRole.DRAWN and is_undone:
+                taken_back[face.face_id] = hides
+            elif face.role is FaceRole.DRAWN:
+                drawn.add(face.face_id)
+    corrections.by_face |= {face: one for face, one in taken_back.items() if face not in drawn}
+    corrections.by_face |= replaced
+
+
 def _read_undo(corrections: Corrections, entry: LedgerEntry) -> None:
     """Do nothing: the entry that it undoes was left out."""
 
@@ -349,5 +390,7 @@ _READERS: dict[EditKind, Callable[[Corrections, LedgerEntry], None]] = {
     EditKind.REJECT: _read_separation,
     EditKind.REFERENCE: _read_reference,
     EditKind.REMOVE_REFERENCE: _read_removed_reference,
+    EditKind.DRAW: _read_drawing,
+    EditKind.REDRAW: _read_drawing,
     EditKind.UNDO: _read_undo,
 }

@@ -371,6 +371,7 @@ class Eraser:
         self, face_ids: Sequence[int], number: int, now_s: float, is_refused: bool = True
     ) -> None:
         stems = set()
+        face_ids = [*face_ids, *self._replaced_beside(face_ids)]
         for face in face_ids:
             (row,) = self._face_rows("where faces.id = ?", (face,))
             size_px = (row["width_px"], row["height_px"])
@@ -400,6 +401,26 @@ class Eraser:
             [(face,) for face in face_ids],
         )
         self._db.executemany("delete from faces where id = ?", [(face,) for face in face_ids])
+
+    def _replaced_beside(self, face_ids: Sequence[int]) -> list[int]:
+        """Return the faces in the frames of these that a drawn box replaced.
+
+        They show the same people, and no longer belong to anybody.
+        """
+        found = {
+            row["id"]
+            for face in face_ids
+            for row in self._db.execute(
+                """
+                select other.id from faces join faces as other
+                    on other.video_id = faces.video_id and other.hidden = 4
+                    and abs(other.t_s - faces.t_s) < 0.001
+                where faces.id = ?
+                """,
+                (face,),
+            )
+        }
+        return sorted(found - set(face_ids))
 
     def _erase_people(self, scope: ErasureScope, now_s: float) -> None:
         for person in scope.person_ids:

@@ -67,7 +67,8 @@ class Redaction:
                 select distinct fingerprint_id
                 from ledger_faces join ledger on ledger.id = ledger_id
                 where fingerprint_id not in (select fingerprint_id from fingerprint_matches)
-                    and ?1 in (ledger_faces.person_id, iif(role = 'moved', ledger.person_id, 0))
+                    and ?1 in (ledger_faces.person_id,
+                        iif(role in ('moved', 'drawn'), ledger.person_id, 0))
                 """,
                 (person,),
             ).fetchall()

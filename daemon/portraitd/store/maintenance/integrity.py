@@ -60,7 +60,8 @@ class IntegrityCheck:
         rows = self._db.execute(
             """
             select id from videos where tracked = 1 and (
-                exists (select 1 from faces where video_id = videos.id and track_id is null)
+                exists (select 1 from faces
+                    where video_id = videos.id and track_id is null and hidden <> 4)
                 or exists (select 1 from tracks where video_id = videos.id and not exists
                     (select 1 from faces where faces.id = best_face_id)))
             order by id
