@@ -144,6 +144,10 @@ def test_a_name_is_taken_back_and_a_strange_number_refused(home: Home, hands: Ha
         assert (home.people / "Anna").is_dir()
         assert ["number_of_another"] == told(home)
         assert "“Anna” could not be renamed to “person-0044”" in page(home)
+        # Not only once a day.
+        hands.rename("Anna", "person-0044")
+        work(home, service)
+        assert (home.people / "Anna").is_dir()
 
         hands.rename("Anna", ONE)
         work(home, service)
@@ -151,6 +155,60 @@ def test_a_name_is_taken_back_and_a_strange_number_refused(home: Home, hands: Ha
     assert ["name", "name"] == ledger(home)
     assert None is home.rows("people")[0]["name"]
     assert ONE in folders(home)
+
+
+def test_a_number_does_not_name_a_new_person(home: Home, hands: Hands) -> None:
+    """They are a person without a name, with a number of their own, also in the folder."""
+    with home.opened() as service:
+        (home.people / "person-0099").mkdir()
+        hands.rename(f"{ONE}/000001.jpg", "person-0099/000001.jpg")
+        work(home, service)
+
+        assert ["split"] == ledger(home)
+        assert {"id": 6, "name": None}.items() <= home.rows("people")[-1].items()
+        assert 8 == folders(home)["person-0006"]
+        assert not (home.people / "person-0099").exists()
+        assert ["number_as_name"] == told(home)
+        assert "“person-0099” was not used as a name" in page(home)
+        assert "person-0006: new person, 1 portrait from person-0001" in page(home)
+
+
+def test_a_folder_in_the_wrong_place_is_mentioned_and_kept(home: Home, hands: Hands) -> None:
+    """It stays the person's, so nothing is deleted; once it is back, nothing is said any more."""
+    before, place = folders(home), "_edits/undo"
+    with home.opened() as service:
+        (home.people / place).mkdir(parents=True, exist_ok=True)
+        hands.rename(TWO, f"{place}/{TWO}")
+        work(home, service)
+        assert ["folder_misplaced"] == told(home)
+        assert 8 == len([*(home.people / place / TWO).glob("0*.jpg")])
+        hands.rename("person-0003/000017.jpg", f"{place}/{TWO}/000017.jpg")
+        work(home, service)
+        assert f"“{place}/{TWO}”: the folder of a person has no effect" in page(home)
+        assert ["place"] == ledger(home)
+
+        hands.rename(f"{place}/{TWO}", TWO)
+        work(home, service)
+
+        assert [] == told(home)
+    assert ["place"] == ledger(home)
+    assert before[TWO] + before.pop("person-0003") == folders(home)[TWO]
+    assert before.keys() == folders(home).keys()
+
+
+def test_a_persons_folder_called_who_holds_no_questions(home: Home) -> None:
+    """Its portraits are not answered with texts; under another name it is an ordinary folder."""
+    with home.opened() as service:
+        (home.people / ONE).rename(home.people / "_who")
+        work(home, service)
+        assert ["folder_misplaced"] == told(home)
+        assert [] == [*(home.people / "_who").glob("*.jpg.txt")]
+
+        (home.people / "_who").rename(home.people / "Anna")
+        work(home, service)
+
+        assert [] == told(home)
+    assert "Anna" == home.rows("people")[0]["name"]
 
 
 @pytest.mark.parametrize("cards", [20, 0])

@@ -298,6 +298,7 @@ def test_an_undo_lasts_although_the_picture_is_there(home: Home, two_people: Pat
     home.run()
     assert {"person-0002", "person-0003"} == set(folders(home))
     assert ["reference", "undo"] == ledger(home)
+    assert {f"Ada/{REF}": ReasonCode.REFERENCE_UNDONE} == notices(home)
 
     with home.opened() as service:
         service.review.undo(2, home.now.wall_s)
@@ -305,6 +306,36 @@ def test_an_undo_lasts_although_the_picture_is_there(home: Home, two_people: Pat
     assert ["Ada"] == represented(home)
     assert "Ada" in folders(home)
     assert {} == notices(home)
+
+
+def test_an_undone_picture_stays_in_the_folder_that_the_reviewer_named(
+    home: Home, photographs: list[Path]
+) -> None:
+    """Also when it is published. It counts again if that is undone, or under another name."""
+    picture = home.people / "Ada" / REF
+    home.drop(as_jpeg(photographs[1]), "other.jpg")
+    with home.opened() as service:
+        home.run_until_idle(service)
+        service.review.undo(None, home.now.wall_s)
+        home.run_until_idle(service)
+        assert {f"Ada/{REF}": ReasonCode.REFERENCE_UNDONE} == notices(home)
+        assert [None] == represented(home)
+
+        service.review.undo(2, home.now.wall_s)
+        home.run_until_idle(service)
+        assert ["Ada"] == represented(home)
+        service.review.undo(3, home.now.wall_s)
+        home.run_until_idle(service)
+    assert picture.exists()
+    assert {f"Ada/{REF}": ReasonCode.REFERENCE_UNDONE} == notices(home)
+
+    picture.parent.rename(home.people / "Eve")
+    home.run()
+
+    assert ["reference", "undo", "undo", "undo", "reference"] == ledger(home)
+    assert ["Eve"] == represented(home)
+    assert {} == notices(home)
+    assert_sound(home.settings)
 
 
 def test_an_erased_person_is_not_known_again(home: Home) -> None:

@@ -46,6 +46,22 @@ CASES: dict[str, tuple[Do, Said]] = {
         move("Anna", to="_unsorted"),
         [(ReasonCode.FOLDER_IN_UNSORTED, "_unsorted/Anna")],
     ),
+    "a folder among the questions": (
+        move("Anna", to="_questions/yes"),
+        [(ReasonCode.FOLDER_MISPLACED, "_questions/yes/Anna")],
+    ),
+    "a folder called like one for pictures": (
+        rename("Anna", "_who"),
+        [(ReasonCode.FOLDER_MISPLACED, "_who")],
+    ),
+    "a number as the name of a new person": (
+        move("_unsorted/000008.jpg", to="person-0099"),
+        [(ReasonCode.NUMBER_AS_NAME, "person-0099")],
+    ),
+    "a copy in a folder with a number": (
+        all_of(lambda root: (root / "person-0099").mkdir(), copy(A1, "person-0099/000001.jpg")),
+        [],
+    ),
     "a copy of a folder": (copy("Anna", "Anna 2"), [(ReasonCode.FOLDER_COPIED, "Anna 2")]),
     "copies inside a copy": (
         all_of(move("person-0002", to="Family"), copy("Family", "Family/two"), copy(A1, A1 + ".x")),

@@ -123,7 +123,9 @@ class ReasonCode(StrEnum):
     # A reviewer did something in the people tree that was not understood, or has no effect.
     NAME_UNUSABLE = "name_unusable"
     NUMBER_OF_ANOTHER = "number_of_another"
+    NUMBER_AS_NAME = "number_as_name"
     FOLDER_IN_UNSORTED = "folder_in_unsorted"
+    FOLDER_MISPLACED = "folder_misplaced"
     FOLDER_COPIED = "folder_copied"
     OWN_FOLDER_MOVED = "own_folder_moved"
     FOLDER_TOO_DEEP = "folder_too_deep"
@@ -138,6 +140,11 @@ class ReasonCode(StrEnum):
     REFERENCE_WITHOUT_NAME = "reference_without_name"
     TOO_MANY_REFERENCES = "too_many_references"
     REFERENCE_UNDONE = "reference_undone"
+    REGION_WITHOUT_FACE = "region_without_face"
+    REGION_OF_SEVERAL = "region_of_several"
+    REGION_NAME_UNUSABLE = "region_name_unusable"
+    SIDECAR_LEFT_ALONE = "sidecar_left_alone"
+    SIDECAR_NOT_WRITTEN = "sidecar_not_written"
 
     # A face is not in a training set.
     TOO_SMALL = "too_small"
@@ -175,14 +182,17 @@ LEFT_OUT = (
 """Reasons to leave a face out of a training set; the first that applies counts."""
 
 NOTICES = frozenset({
-    ReasonCode.NAME_UNUSABLE, ReasonCode.NUMBER_OF_ANOTHER, ReasonCode.FOLDER_IN_UNSORTED,
+    ReasonCode.NAME_UNUSABLE, ReasonCode.NUMBER_OF_ANOTHER, ReasonCode.NUMBER_AS_NAME,
+    ReasonCode.FOLDER_IN_UNSORTED, ReasonCode.FOLDER_MISPLACED,
     ReasonCode.FOLDER_COPIED, ReasonCode.OWN_FOLDER_MOVED, ReasonCode.FOLDER_TOO_DEEP,
     ReasonCode.PORTRAITS_COPIED, ReasonCode.PORTRAITS_NOT_SHOWN,
     ReasonCode.EDIT_NOT_UNDONE, ReasonCode.ANSWER_OUTDATED,
     ReasonCode.REFERENCE_WITHOUT_FACE, ReasonCode.REFERENCE_OF_SEVERAL,
     ReasonCode.REFERENCE_UNREADABLE, ReasonCode.REFERENCE_OF_TWO,
     ReasonCode.REFERENCE_WITHOUT_NAME, ReasonCode.TOO_MANY_REFERENCES,
-    ReasonCode.REFERENCE_UNDONE,
+    ReasonCode.REFERENCE_UNDONE, ReasonCode.REGION_WITHOUT_FACE,
+    ReasonCode.REGION_OF_SEVERAL, ReasonCode.REGION_NAME_UNUSABLE,
+    ReasonCode.SIDECAR_LEFT_ALONE, ReasonCode.SIDECAR_NOT_WRITTEN,
 })  # fmt: skip
 """Codes of notices to reviewers, whose sentences are among the texts of the pages: they are read
 there, in several languages."""

@@ -16,7 +16,7 @@ NOTICE_DAYS = 1.0
 
 LASTING = frozenset({
     ReasonCode.NAME_UNUSABLE, ReasonCode.FOLDER_IN_UNSORTED, ReasonCode.FOLDER_COPIED,
-    ReasonCode.OWN_FOLDER_MOVED, ReasonCode.FOLDER_TOO_DEEP,
+    ReasonCode.OWN_FOLDER_MOVED, ReasonCode.FOLDER_TOO_DEEP, ReasonCode.FOLDER_MISPLACED,
 })  # fmt: skip
 """What is true of the tree until it is remedied there; each reading of the tree finds it again."""
 

@@ -36,6 +36,11 @@ def number_in(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def name_in(folder: str) -> str:
+    """Return the name that a folder gives its person; empty for a number, or without letters."""
+    return "" if number_in(folder) is not None else safe_name(folder)
+
+
 def unique_name(name: str, taken: Collection[str]) -> str:
     """Return the name, or the name with the first free number: ``Anna (2)``.
 

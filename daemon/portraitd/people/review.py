@@ -221,6 +221,9 @@ class Review(Stage):
             *(edit for edit in edits if self._recorded.get(edit) != decisions),
             *(one for one in self._notices.find_new(notices) if one not in displaced),
         ]
+        # A refused name is put right each time, also if a notice about it is still recorded.
+        refused = [one for one in notices if one.code is ReasonCode.NUMBER_OF_ANOTHER]
+        new += [one for one in refused if one not in self._noted and one not in new]
         settled = [
             one
             for one in new
@@ -341,7 +344,7 @@ class Review(Stage):
         for one in self._notices.record([*new, *of_cards], now_s):
             # Without the location: a folder's name is a person's.
             log.info("not_understood", reason_code=one.code)
-            if one.code is ReasonCode.NUMBER_OF_ANOTHER:
-                self._republish()
+        if any(one.code is ReasonCode.NUMBER_OF_ANOTHER for one in new):
+            self._republish()
         self._notices.keep_only(current)
         self._notices.expire(now_s)

@@ -8,7 +8,7 @@ ledger entry about its face, so an undo lasts until the picture or its folder ch
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from portraitd.model.media_file import FileState, Stamp
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.review_notice import ReviewNotice
 from portraitd.model.stage import Now, Stage
+from portraitd.people.names import number_in
 from portraitd.people.tree.reference_pictures import ReferencePlace, ReferenceScan
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.replay import Corrections
@@ -57,6 +58,9 @@ class ReferenceTree(Protocol):
 
     def adopt(self, location: str, person_id: int) -> None:
         """Make a folder that a reviewer made this person's."""
+
+    def release(self, location: str, person_id: int) -> None:
+        """Make a folder that holds no portraits of this person the reviewers' own again."""
 
 
 class ReferenceStage(Stage):
@@ -222,6 +226,7 @@ class ReferenceStage(Stage):
                 edit = AddReference(face.face_id, place.person_id, place.name)
                 edits.append((edit, place.location))
             elif face.person_id is None:
+                self._release(places.values(), corrections)
                 notices += [
                     ReviewNotice.of(ReasonCode.REFERENCE_UNDONE, path) for path in sorted(places)
                 ]
@@ -251,6 +256,20 @@ class ReferenceStage(Stage):
         if (location, person_id) not in self._adopted:
             self._adopted.add((location, person_id))
             self._tree.adopt(location, person_id)
+
+    def _release(self, places: Iterable[ReferencePlace], corrections: Corrections) -> None:
+        """Give up the folders of people who were known by an undone picture only.
+
+        A reviewer made and named such a folder. As a person's, it would be renamed to a number.
+        """
+        for place in places:
+            person_id = place.person_id
+            if person_id is not None:
+                is_named = corrections.names.get(person_id) is not None
+                if not is_named and number_in(place.name) is None:
+                    self._tree.release(place.location, person_id)
+            # Where the undo is undone, the folder is adopted again.
+            self._adopted = {one for one in self._adopted if one[0] != place.location}
 
     def _notices_of_files(self, scan: ReferenceScan) -> list[ReviewNotice]:
         notices = []

@@ -14,8 +14,14 @@ from pathlib import Path
 from portraitd.model.errors import PublishError
 from portraitd.model.media_file import Stamp
 from portraitd.people.names import folded
-from portraitd.people.tree.folder_fs import OWN_PREFIX, digest, open_folder, open_root
-from portraitd.people.tree.manifest import read_note
+from portraitd.people.tree.folder_fs import (
+    OWN_PREFIX,
+    digest,
+    entry_exists,
+    open_folder,
+    open_root,
+)
+from portraitd.people.tree.manifest import PERSON_MANIFEST, read_note
 from portraitd.people.tree.owned_files import OwnedFiles
 from portraitd.people.tree.plan import names_beside
 from portraitd.people.tree.reference_pictures import is_picture_name, stamp_picture
@@ -45,13 +51,16 @@ class AskedPictures:
     def read(self) -> tuple[dict[str, Stamp], dict[str, str]] | None:
         """Return the pictures, and the identity of the answer to each that has one.
 
-        Answers to pictures that are gone are among them. None without such a folder.
+        Answers to pictures that are gone are among them. None without such a folder, or where the
+        folder of a person has this name.
 
         Raises:
             PublishError: The tree cannot be read.
         """
         try:
             with open_root(self._root) as root_fd, open_folder(WHO_NAME, root_fd) as fd:
+                if entry_exists(fd, PERSON_MANIFEST):
+                    return None
                 manifest = read_note(fd, f"{OWN_PREFIX}{_OWNER}")
                 present = set(os.listdir(fd))
                 pictures = {

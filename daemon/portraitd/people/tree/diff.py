@@ -22,7 +22,7 @@ from portraitd.model.edit import (
     RecallPerson,
     SplitPerson,
 )
-from portraitd.people.names import folded, folder_name, is_numbered, number_in, safe_name
+from portraitd.people.names import folded, folder_name, is_numbered, name_in, number_in, safe_name
 from portraitd.people.tree.folder_state import FolderKey, FolderState, is_in_ignored, leaf_of
 from portraitd.people.tree.reserved_folders import is_reserved
 from portraitd.people.tree.tree_snapshot import TreeSnapshot
@@ -309,7 +309,7 @@ class _Comparison:
         if person is None or person in self._folders or person in self._snapshot.missing:
             return False
         label = folder_name(person, recorded.names.get(person))
-        return person in recorded.names and folder_name(person, leaf_of(key)) == label
+        return person in recorded.names and folder_name(person, name_in(leaf_of(key))) == label
 
     def _face_edits(self, moves: Mapping[int, FolderKey]) -> list[Edit]:
         by_key: dict[FolderKey, list[int]] = {}
@@ -318,7 +318,7 @@ class _Comparison:
         edits: list[Edit] = []
         for key, faces in sorted(by_key.items(), key=lambda one: str(one[0])):
             if isinstance(key, str):
-                edits.append(SplitPerson(tuple(faces), safe_name(leaf_of(key)), key))
+                edits.append(SplitPerson(tuple(faces), name_in(leaf_of(key)), key))
             elif key == Placement.IGNORED:
                 edits.append(IgnoreFaces(tuple(faces)))
             else:

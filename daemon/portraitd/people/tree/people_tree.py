@@ -16,7 +16,7 @@ from portraitd.model.edit import Edit
 from portraitd.model.errors import ForeignTree, PublishError
 from portraitd.model.person import PersonFolder
 from portraitd.model.review_notice import ReviewNotice
-from portraitd.people.names import safe_name
+from portraitd.people.names import name_in
 from portraitd.people.tree.acknowledged import AcknowledgedEdits
 from portraitd.people.tree.content_match import match_by_content
 from portraitd.people.tree.desired import (
@@ -46,7 +46,7 @@ from portraitd.people.tree.folder_fs import (
 from portraitd.people.tree.folder_state import PortraitFile
 from portraitd.people.tree.manifest import ROOT_MANIFEST, FolderManifest, read_note
 from portraitd.people.tree.ownership import assign_owners, claim_folder, read_root_manifest
-from portraitd.people.tree.plan import WriteFile
+from portraitd.people.tree.plan import ReleaseFolder, WriteFile
 from portraitd.people.tree.plan_executor import Modes, PlanExecutor
 from portraitd.people.tree.publish import (
     PublishResult,
@@ -278,11 +278,25 @@ class PeopleTree:
             for folder in [*snapshot.unowned, *unknown]:
                 if location and folder.location == location and person_id not in snapshot.owned:
                     claimed = claim_folder(person_id, folder)
-                    claimed.manifest.label = safe_name(folder.name)
+                    claimed.manifest.label = name_in(folder.name)
                     executor = PlanExecutor(root_fd, {person_id: claimed}, self._modes, _no_content)
                     # Where it cannot be written, the next publish says so.
                     with FolderFaults({}).ignoring():
                         executor.save_manifest(person_id)
+
+    def release(self, location: str, person_id: int) -> None:
+        """Make a folder of a person the reviewers' own again; nothing if it holds portraits."""
+        with raise_as_publish_error(self._root), open_root(self._root) as root_fd:
+            manifest = self._read_root_manifest(root_fd)
+            folder = assign_owners(self._scan(root_fd), manifest.folders).owned.get(person_id)
+            if folder is None or folder.location != location or folder.manifest.files:
+                return
+            executor = PlanExecutor(root_fd, {person_id: folder}, self._modes, _no_content)
+            # First, so that an interruption does not look as if a reviewer had removed it.
+            if manifest.folders.pop(person_id, None) is not None:
+                executor.save(root_fd, ROOT_MANIFEST, manifest)
+            with FolderFaults({}).ignoring():
+                executor.carry_out(person_id, [ReleaseFolder(person_id)])
 
     def find_stale_montages(self, folders: Sequence[PersonFolder]) -> list[int]:
         """Return the people whose montage does not show their present faces, in given order."""

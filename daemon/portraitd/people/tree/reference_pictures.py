@@ -15,7 +15,7 @@ from portraitd.model.ignored_names import is_ignored
 from portraitd.model.media_file import Stamp
 from portraitd.model.reasons import ReasonCode
 from portraitd.model.review_notice import ReviewNotice
-from portraitd.people.names import number_in, safe_name
+from portraitd.people.names import name_in, safe_name
 from portraitd.people.tree.folder_fs import open_folder
 from portraitd.people.tree.folder_state import FolderState
 from portraitd.people.tree.scan import SKIPPED_ERRORS
@@ -132,9 +132,7 @@ def _list_folders(snapshot: TreeSnapshot) -> Iterator[tuple[FolderState, int | N
         parts = folder.location.split("/")
         around = ["/".join(parts[:depth]) for depth in range(len(parts) - 1, 0, -1)]
         owner = next((people[location] for location in around if location in people), None)
-        name = safe_name(folder.name)
-        is_usable = owner is not None or number_in(name) is None
-        yield folder, owner, name if is_usable else ""
+        yield folder, owner, safe_name(folder.name) if owner else name_in(folder.name)
 
 
 def _list_pictures(folder: FolderState) -> list[str]:

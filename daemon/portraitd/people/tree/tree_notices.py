@@ -13,6 +13,7 @@ from portraitd.model.review_notice import ReviewNotice
 from portraitd.people.names import number_in, safe_name
 from portraitd.people.tree.diff import RecordedState
 from portraitd.people.tree.folder_state import UNSORTED_NAME, leaf_of
+from portraitd.people.tree.reserved_folders import is_reserved
 from portraitd.people.tree.tree_snapshot import Copies, TreeSnapshot
 
 
@@ -29,6 +30,7 @@ def find_notices(
     deep = [ReviewNotice.of(ReasonCode.FOLDER_TOO_DEEP, one) for one in sorted(snapshot.too_deep)]
     return [
         *_find_folders_without_effect(snapshot),
+        *_find_numbers_as_names(snapshot),
         *_find_copied_folders(snapshot),
         *deep,
         *_find_portraits_without_effect(snapshot, recorded, copies_before),
@@ -39,6 +41,9 @@ def _find_folders_without_effect(snapshot: TreeSnapshot) -> Iterator[ReviewNotic
     for number, folder in sorted(snapshot.owned.items()):
         if number > 0 and folder.location.startswith(f"{UNSORTED_NAME}/"):
             yield ReviewNotice.of(ReasonCode.FOLDER_IN_UNSORTED, folder.location)
+        if number > 0 and is_reserved(folder.location):
+            name = folder.location.partition("/")[0]
+            yield ReviewNotice.of(ReasonCode.FOLDER_MISPLACED, folder.location, name=name)
         published_at = folder.published_location
         is_renamed = published_at is not None and folder.name != leaf_of(published_at)
         if number <= 0 or not is_renamed:
@@ -49,6 +54,16 @@ def _find_folders_without_effect(snapshot: TreeSnapshot) -> Iterator[ReviewNotic
             yield ReviewNotice.of(
                 ReasonCode.NUMBER_OF_ANOTHER, published_at or "", name=folder.name
             )
+
+
+def _find_numbers_as_names(snapshot: TreeSnapshot) -> Iterator[ReviewNotice]:
+    """Yield the folders that reviewers made for a new person, with a number as their name."""
+    in_place = _find_in_place(snapshot)
+    for folder in snapshot.unowned:
+        is_for_person = isinstance(folder.key, str) and not is_reserved(folder.location)
+        moved = folder.faces_unlisted - folder.copied - in_place
+        if is_for_person and moved and number_in(folder.name) is not None:
+            yield ReviewNotice.of(ReasonCode.NUMBER_AS_NAME, folder.location)
 
 
 def _find_copied_folders(snapshot: TreeSnapshot) -> Iterator[ReviewNotice]:
@@ -64,11 +79,15 @@ def _find_copied_folders(snapshot: TreeSnapshot) -> Iterator[ReviewNotice]:
             yield ReviewNotice.of(ReasonCode.FOLDER_COPIED, folder.location)
 
 
+def _find_in_place(snapshot: TreeSnapshot) -> set[int]:
+    return {face for folder in snapshot.folders for face in folder.faces_in_place}
+
+
 def _find_portraits_without_effect(
     snapshot: TreeSnapshot, recorded: RecordedState, copies_before: Copies
 ) -> Iterator[ReviewNotice]:
     """Yield how many portraits came into each person's folder without effect."""
-    in_place = {face for folder in snapshot.folders for face in folder.faces_in_place}
+    in_place = _find_in_place(snapshot)
     missing = {face for folder in snapshot.folders for face in folder.faces_missing}
     copied: Counter[str] = Counter()
     not_shown: Counter[str] = Counter()

@@ -492,7 +492,7 @@ class EditRecorder:
     def _insert_person(self, name: str, batch: _Batch) -> int:
         row = self._db.execute(
             "insert into people (created_at, name) values (?, ?) returning id",
-            (batch.now_s, name),
+            (batch.now_s, name or None),
         ).fetchone()
         batch.affected.people.add(int(row["id"]))
         return int(row["id"])
