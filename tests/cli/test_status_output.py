@@ -44,6 +44,40 @@ def test_status_says_how_likely_people_are_one(
     assert [[1, 2, 0.52, 0.8], [1, 3, 0.56, 0.61]] == pairs
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({}, "2 people, 0 of 2 faces unassigned"),
+        (
+            {"churn": 1, "names_lost": 1, "violations": 1},
+            "2 people, 0 of 2 faces unassigned, 1 face has another person than before or none, "
+            "1 person with a name has no face left, 1 face too many of a person in one frame",
+        ),
+        (
+            {"churn": 20, "names_lost": 2, "violations": 3},
+            "2 people, 0 of 2 faces unassigned, 20 faces have another person than before or none, "
+            "2 people with a name have no face left, 3 faces too many of a person in one frame",
+        ),
+    ],
+)
+def test_status_says_what_the_last_grouping_changed(
+    tmp_path: Path, facts: dict[str, int], said: str
+) -> None:
+    """In sentences that count, and only what happened."""
+    status = read_status(suggest(tmp_path, Suggestion(1, 2, 0.5, 0.9)).settings)
+    assert status.snapshot.grouping is not None
+    grouping = replace(status.snapshot.grouping, **facts)
+    out = io.StringIO()
+
+    print_table(
+        replace(status, snapshot=replace(status.snapshot, grouping=grouping)),
+        Console(file=out, width=400),
+    )
+
+    (line,) = [one for one in out.getvalue().splitlines() if "last grouping" in one]
+    assert said == line.split(maxsplit=2)[2].rstrip()
+
+
 def test_status_lists_a_few_suggestions(tmp_path: Path) -> None:
     """And says how many more there are."""
     many = [Suggestion(1, other, 0.5, 0.9) for other in range(2, MAX_SUGGESTIONS + 4)]

@@ -176,12 +176,20 @@ def _service(service: Health) -> str:
 
 
 def _grouping(run: GroupingRun) -> str:
-    return (
-        f"{counted(run.people, 'person', 'people')}, "
-        f"{run.unassigned:,} of {counted(run.faces, 'face')} unassigned, "
-        f"{run.churn:,} changed person, {counted(run.names_lost, 'name')} lost, "
-        f"same person assigned twice in one frame: {run.violations:,}"
-    )
+    facts = [
+        counted(run.people, "person", "people"),
+        f"{run.unassigned:,} of {counted(run.faces, 'face')} unassigned",
+    ]
+    if run.churn:
+        have = "has" if run.churn == 1 else "have"
+        facts.append(f"{counted(run.churn, 'face')} {have} another person than before or none")
+    if run.names_lost:
+        have = "has" if run.names_lost == 1 else "have"
+        lost = counted(run.names_lost, "person", "people")
+        facts.append(f"{lost} with a name {have} no face left")
+    if run.violations:
+        facts.append(f"{counted(run.violations, 'face')} too many of a person in one frame")
+    return ", ".join(facts)
 
 
 def _suggestions(suggestions: list[Suggestion]) -> str:
