@@ -29,6 +29,7 @@ from pydantic import (
 
 from portraitd.model.dataset_format import Format
 from portraitd.model.errors import ConfigError
+from portraitd.model.sidecar import SidecarKind
 
 SYSTEM_CONFIG = Path("/etc/portraitd/config.toml")
 
@@ -59,6 +60,11 @@ def _check_path(value: object) -> object:
         except RuntimeError:
             raise ValueError("this user's home directory is unknown") from None
     return value
+
+
+def _list_one(value: object) -> object:
+    """Return a list for a single value, and an empty one for an empty text."""
+    return ([value] if value else []) if isinstance(value, str) else value
 
 
 AnyPath = Annotated[Path, BeforeValidator(_check_path)]
@@ -230,6 +236,7 @@ class ReviewSettings(Section):
     settle_s: Delay = 2.0
     questions: Annotated[int, Field(ge=0, le=100)] = 20
     edit_cards: Annotated[int, Field(ge=0, le=100)] = 20
+    sidecars: Annotated[tuple[SidecarKind, ...], BeforeValidator(_list_one)] = ()
 
 
 class PagesSettings(Section):

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pi_heif
@@ -22,8 +22,10 @@ from portraitd.media.opencv import cv2
 from portraitd.media.picture import MAX_PIXELS, too_large
 from portraitd.media.picture_errors import DAMAGED
 from portraitd.media.recording_date import exif_recording_time
+from portraitd.media.xml_tree import MAX_XML_BYTES
 from portraitd.model.errors import NotMedia, UnreadableVideo
 from portraitd.model.face import Image
+from portraitd.model.photo_tags import PhotoTags
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.recording_time import RecordingTime
 
@@ -247,7 +249,7 @@ def read_facts(data: bytes, form: PhotoFormat) -> PhotoFacts:
     """
     if kind := raw_kind(data):
         raise NotMedia(Reason.of(ReasonCode.CAMERA_RAW, kind=kind))
-    with _header(data, form) as header:
+    with _header(io.BytesIO(data), form) as header:
         width, height = header.size
         if width * height > MAX_PIXELS:
             raise NotMedia(too_large(width, height))
@@ -263,6 +265,29 @@ def read_facts(data: bytes, form: PhotoFormat) -> PhotoFacts:
         return PhotoFacts(width, height, frames, orientation, exif_recording_time(exif))
 
 
+def read_tags(file: BinaryIO) -> PhotoTags:
+    """Read what a sidecar of a photo depends on.
+
+    Raises:
+        UnreadableVideo: It is no photo any more, or damaged.
+    """
+    form = photo_format(file.read(HEAD_BYTES))
+    file.seek(0)
+    if form is None:
+        raise UnreadableVideo(Reason.of(ReasonCode.PHOTO_NOT_DECODED, format=""))
+    with _header(file, form) as header:
+        width, height = header.size
+        orientation = _orientation_of(_exif_of(header))
+        if form is PhotoFormat.HEIC:
+            # libheif shows it upright; others find its orientation in EXIF.
+            orientation = header.info.get("original_orientation") or 1
+            if orientation >= 5:
+                width, height = height, width
+        xmp = header.info.get("xmp", b"")
+        data = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
+        return PhotoTags(width, height, orientation, data if len(data) <= MAX_XML_BYTES else b"")
+
+
 def read_photo(data: bytes, form: PhotoFormat) -> tuple[Image, bool]:
     """Decode a picture, upright.
 
@@ -274,7 +299,7 @@ def read_photo(data: bytes, form: PhotoFormat) -> tuple[Image, bool]:
     """
     if form is PhotoFormat.HEIC:
         return _read_heic(data), False
-    with _header(data, form) as header:
+    with _header(io.BytesIO(data), form) as header:
         orientation = _orientation_of(_exif_of(header))
     image, is_cut = _decoded(data), _is_cut_short(data, form)
     if image is None and is_cut:
@@ -340,7 +365,7 @@ def _read_heic(data: bytes) -> Image:
     return np.ascontiguousarray(rgb[:, :, ::-1])
 
 
-def _header(data: bytes, form: PhotoFormat) -> Pillow.Image:
+def _header(file: BinaryIO, form: PhotoFormat) -> Pillow.Image:
     """Open a picture without decoding it.
 
     Raises:
@@ -351,7 +376,7 @@ def _header(data: bytes, form: PhotoFormat) -> Pillow.Image:
         with warnings.catch_warnings():
             # Pillow warns of large pictures; their size is checked below.
             warnings.simplefilter("ignore")
-            return Pillow.open(io.BytesIO(data))
+            return Pillow.open(file)
     except DAMAGED as error:
         raise UnreadableVideo(Reason.of(ReasonCode.PHOTO_NOT_DECODED, format=form)) from error
 

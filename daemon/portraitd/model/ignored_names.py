@@ -28,6 +28,8 @@ INBOX_PATTERNS = (
     "*.!qb", "*.!ut", "*.aria2", "*.tacitpart", "~syncthing~*",
     # Lock and owner files of office programs.
     "~$*",
+    # Sidecars: what other programs, and portraitd, note about the recording beside them.
+    "*.xmp", "*.nfo",
     # More that servers and file managers leave behind. In people/ these names are not reserved:
     # `recycler` can be a nickname, and a file of these names is never deleted there.
     "*@synoresource", "*@synoeastream", "*.synologyworkingdirectory", "recycler", "thumbs.db:*",

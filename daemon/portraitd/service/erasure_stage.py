@@ -20,6 +20,7 @@ from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.model.wording import counted
 from portraitd.people.publisher import describe_faulty
+from portraitd.people.sidecars.sidecar_erasure import SidecarErasure, erase_from_sidecars
 from portraitd.people.tree.manifest import PERSON_MANIFEST
 from portraitd.people.tree.tree_erasure import Erased, ErasureTarget, erase_portraits
 from portraitd.service.clock_check import ClockCheck, is_synchronised
@@ -57,10 +58,12 @@ class FinishedErasure(NamedTuple):
     Attributes:
         portraits: In the people tree.
         sets: In the training set.
+        sidecars: Beside the dropped files.
     """
 
     portraits: Erased
     sets: SetErasure
+    sidecars: SidecarErasure
 
 
 class ErasureStage(Stage):
@@ -238,11 +241,15 @@ class ErasureStage(Stage):
             StoreError: The journal is in use, a copy cannot be removed, or a training set is
                 being built.
             PublishError: The people tree or the training set is unavailable or in use.
-            FoldersUnavailable: Some folders of the tree are; everything else is erased.
+            FoldersUnavailable: Some folders of the tree, or sidecars, are; everything else is
+                erased.
         """
         state_dir, done = self._settings.state_dir, []
-        unavailable: dict[str, str] = {}
-        for erasure in self._eraser.pending_erasures():
+        pending, sidecars = self._eraser.pending_erasures(), SidecarErasure()
+        if pending:
+            sidecars = erase_from_sidecars(self._eraser.database, self._settings.inbox_dir)
+        unavailable = dict(sidecars.unavailable)
+        for erasure in pending:
             self._eraser.truncate_journal()
             with lock_builds(state_dir):
                 # The database that a restore set aside had been erased already.
@@ -254,7 +261,7 @@ class ErasureStage(Stage):
                     self._eraser.erased_classes(),
                 )
             erased = erase_portraits(self._settings.people_dir, self._target(erasure))
-            if erased.unavailable:
+            if erased.unavailable or sidecars.unavailable:
                 # Other erasures do not wait for it.
                 unavailable |= erased.unavailable
                 continue
@@ -265,7 +272,7 @@ class ErasureStage(Stage):
                 files=erased.removed + sets.files + sets.cached,
                 copies=copies,
             )
-            done.append(FinishedErasure(erased, sets))
+            done.append(FinishedErasure(erased, sets, sidecars))
         if done:
             # Answers to earlier commands may list files of people who are erased by now.
             ControlFiles(self._settings.requests_dir).remove_old_answers(now_s)
@@ -335,6 +342,7 @@ def describe_rest(
             "lists again."
         )
     kept = {settings.people_dir / path for one in done for path in one.portraits.left}
+    kept.update(path for one in done for path in one.sidecars.left)
     if scope.what == "person":
         kept.update(find_named(settings.people_dir, scope.names))
         # A class may be called alike; its folder is portraitd's.

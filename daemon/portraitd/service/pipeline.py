@@ -34,6 +34,8 @@ from portraitd.people.questions.question_stage import QuestionStage
 from portraitd.people.references.asked_picture_stage import AskedPictureStage
 from portraitd.people.references.reference_stage import ReferenceStage
 from portraitd.people.review import Review
+from portraitd.people.sidecars.sidecar_files import SidecarFiles
+from portraitd.people.sidecars.sidecar_stage import SidecarStage
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.service.control import ControlStage
 from portraitd.service.control_files import ControlFiles
@@ -61,6 +63,7 @@ from portraitd.store.reembedding import Reembedding
 from portraitd.store.reference_faces import ReferenceFaces
 from portraitd.store.reprocess import ReprocessQueue
 from portraitd.store.review_notices import ReviewNotices
+from portraitd.store.sidecars import Sidecars
 from portraitd.store.slices import SliceQueue
 from portraitd.store.snapshot import SnapshotReader
 from portraitd.store.tracks import TrackStore
@@ -246,6 +249,17 @@ class Service:
             lambda: self.working,
             settings.pages,
         )
+        self.sidecars = SidecarStage(
+            Sidecars(database),
+            files,
+            tree_stores.notices,
+            SidecarFiles(settings.inbox_dir),
+            settings.review.sidecars,
+            executor,
+            wake,
+            lambda: self.working,
+            lambda: self.admission.is_unavailable,
+        )
         self.dataset = DatasetStage(
             DatasetStore(database, files),
             DatasetPaths.of(settings),
@@ -315,6 +329,7 @@ class Service:
             self._guarded(self.questions),
             self._guarded(self.edit_cards),
             self.gallery,
+            self.sidecars,
             self.dataset,
             self._guarded(self.status_page),
             self.picture_hashes,
@@ -438,6 +453,7 @@ class Service:
         self.drawn_faces.release()
         self.publisher.release()
         self.questions.release()
+        self.sidecars.release()
 
     def _log_blocked(self, reason: Reason, now: Now) -> None:
         """Log an error when it is new, and once a minute while it lasts."""

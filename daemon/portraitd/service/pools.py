@@ -18,6 +18,7 @@ from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
 from portraitd.people.montage import draw_montage
 from portraitd.people.questions.question_picture import draw_question
+from portraitd.people.sidecars.photo_tag_jobs import read_photo_tags
 from portraitd.service.worker_loading import (
     load_to_assemble,
     load_to_compute,
@@ -48,6 +49,7 @@ MEDIA_JOBS: frozenset[Job] = frozenset(
         media_jobs.read_frame_times,
         draw_montage,
         draw_question,
+        read_photo_tags,
         crop_frames,
     }
 )

@@ -34,6 +34,7 @@ _MEDIA_JOBS = (
     "portraitd.people.montage",
     "portraitd.people.montage_result",
     "portraitd.people.questions.question_picture_result",
+    "portraitd.people.sidecars.photo_tag_results",
 )
 
 _HASHING = (

@@ -81,6 +81,11 @@ class Eraser:
         self._redaction = Redaction(database)
 
     @property
+    def database(self) -> Database:
+        """Return the store in which it erases."""
+        return self._db
+
+    @property
     def store(self) -> str:
         """Name of the database; see ``Database.name``."""
         return self._db.name
