@@ -157,6 +157,22 @@ def test_a_name_is_taken_back_and_a_strange_number_refused(home: Home, hands: Ha
     assert ONE in folders(home)
 
 
+def test_a_copy_is_mentioned_once(home: Home, hands: Hands) -> None:
+    """Although two readings must agree; not again after a day, nor after a restart."""
+    with home.opened() as service:
+        hands.copy(f"{ONE}/000001.jpg", f"{TWO}/000001.jpg")
+        work(home, service)
+        assert [("portraits_copied", TWO)] == [(row["code"], row["location"]) for row in rows(home)]
+        home.steady_s += 2 * 86_400.0
+        for _ in range(2):
+            work(home, service)
+        assert [] == told(home)
+    with home.opened() as service:
+        work(home, service)
+
+    assert ([], []) == (told(home), ledger(home))
+
+
 def test_a_number_does_not_name_a_new_person(home: Home, hands: Hands) -> None:
     """They are a person without a name, with a number of their own, also in the folder."""
     with home.opened() as service:

@@ -17,7 +17,7 @@ from portraitd.config import ReviewSettings
 from portraitd.model.edit import AnswerLosses, Edit, SplitPerson
 from portraitd.model.errors import PublishError
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
-from portraitd.model.review_notice import ReviewNotice
+from portraitd.model.review_notice import LASTING, ReviewNotice
 from portraitd.model.stage import Now, Stage
 from portraitd.people.recorded_state import read_recorded_state
 from portraitd.people.tree.diff import NO_LOSSES, Losses, RecordedState
@@ -215,11 +215,13 @@ class Review(Stage):
         edits = self._read(now_s) if is_published else []
         notices = list(self._tree.notices) if is_published else []
         decisions = self._latest_decisions()
-        # Without room for all of them, they would take each other's place at every reading.
-        displaced = self._noted if self._notices.is_full else ()
+        # What is still there is not said again when its notice has expired. Without room for all of
+        # them, they would take each other's place at every reading.
+        is_full = self._notices.is_full
+        noted = {one for one in self._noted if is_full or one.code not in LASTING}
         new: list[Edit | AnswerLosses | ReviewNotice] = [
             *(edit for edit in edits if self._recorded.get(edit) != decisions),
-            *(one for one in self._notices.find_new(notices) if one not in displaced),
+            *(one for one in self._notices.find_new(notices) if one not in noted),
         ]
         # A refused name is put right each time, also if a notice about it is still recorded.
         refused = [one for one in notices if one.code is ReasonCode.NUMBER_OF_ANOTHER]

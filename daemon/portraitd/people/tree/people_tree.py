@@ -57,7 +57,12 @@ from portraitd.people.tree.publish import (
 from portraitd.people.tree.reference_pictures import ReferenceScan, find_references
 from portraitd.people.tree.scan import ScanCache, TreeScan, iter_locations, scan_tree
 from portraitd.people.tree.tree_notices import find_notices
-from portraitd.people.tree.tree_snapshot import Copies, TreeSnapshot, find_copies
+from portraitd.people.tree.tree_snapshot import (
+    Copies,
+    TreeSnapshot,
+    find_copies,
+    find_unsaved_copies,
+)
 from portraitd.store.publications import DesiredTree
 
 _OPEN_TO_ALL = frozenset({0o755, 0o775, 0o777})
@@ -86,6 +91,8 @@ class PeopleTree:
         self._cache = ScanCache(store)
         self._acknowledged = AcknowledgedEdits()
         self._copies: Copies = frozenset()
+        # Mentioned in each reading as long as they are there: the review waits for a second one.
+        self._new_copies: Copies = frozenset()
         self._shown: tuple[int, int] | None = None
         self._is_ahead = False
         self._unreadable: frozenset[str] = frozenset()
@@ -222,8 +229,11 @@ class PeopleTree:
                     # The tree keeps changing: what is missing may be on its way elsewhere.
                     return []
             self._snapshot = snapshot
-            self._notices = tuple(find_notices(snapshot, recorded, self._copies))
-            self._copies = find_copies(snapshot, self._copies)
+            copies = find_copies(snapshot, self._copies)
+            new_copies = find_unsaved_copies(snapshot, copies - self._copies)
+            self._new_copies = (self._new_copies & copies) | new_copies
+            self._copies = copies
+            self._notices = tuple(find_notices(snapshot, recorded, self._new_copies))
             self._save_copies(root_fd, snapshot)
         self._losses = detected.losses
         new = detected.losses.without(restored)
@@ -256,7 +266,8 @@ class PeopleTree:
             manifest = self._read_root_manifest(root_fd)
             snapshot = assign_owners(self._scan(root_fd), manifest.folders)
         has_edits = bool(detect_edits(snapshot, recorded).edits)
-        return has_edits or bool(find_notices(snapshot, recorded, frozenset()))
+        copies = find_unsaved_copies(snapshot, find_copies(snapshot, frozenset()))
+        return has_edits or bool(find_notices(snapshot, recorded, copies))
 
     def find_last_change(self) -> float:
         """Return when an entry of a folder was last added, removed or renamed, since 1970."""

@@ -18,14 +18,14 @@ from portraitd.people.tree.tree_snapshot import Copies, TreeSnapshot
 
 
 def find_notices(
-    snapshot: TreeSnapshot, recorded: RecordedState, copies_before: Copies
+    snapshot: TreeSnapshot, recorded: RecordedState, new_copies: Copies
 ) -> list[ReviewNotice]:
     """Return what reviewers did that has no effect.
 
     Args:
         snapshot: The tree now.
         recorded: What the database holds.
-        copies_before: The copies at the last reading.
+        new_copies: The copies that are to be mentioned.
     """
     deep = [ReviewNotice.of(ReasonCode.FOLDER_TOO_DEEP, one) for one in sorted(snapshot.too_deep)]
     return [
@@ -33,7 +33,7 @@ def find_notices(
         *_find_numbers_as_names(snapshot),
         *_find_copied_folders(snapshot),
         *deep,
-        *_find_portraits_without_effect(snapshot, recorded, copies_before),
+        *_find_portraits_without_effect(snapshot, recorded, new_copies),
     ]
 
 
@@ -84,7 +84,7 @@ def _find_in_place(snapshot: TreeSnapshot) -> set[int]:
 
 
 def _find_portraits_without_effect(
-    snapshot: TreeSnapshot, recorded: RecordedState, copies_before: Copies
+    snapshot: TreeSnapshot, recorded: RecordedState, new_copies: Copies
 ) -> Iterator[ReviewNotice]:
     """Yield how many portraits came into each person's folder without effect."""
     in_place = _find_in_place(snapshot)
@@ -93,16 +93,17 @@ def _find_portraits_without_effect(
     not_shown: Counter[str] = Counter()
     for number, folder in snapshot.owned.items():
         for one in folder.unlisted:
-            is_old = one.name in folder.manifest.copies or (folder.key, one) in copies_before
-            if number <= 0 or is_old or one.face in folder.copied | folder.faces_in_place:
+            if number <= 0 or one.face in folder.faces_in_place:
                 continue
             if one.face in in_place:
-                copied[folder.location] += 1
+                copied[folder.location] += (folder.key, one) in new_copies
+            elif one.name in folder.manifest.copies or one.face in folder.copied:
+                continue
             elif one.face not in recorded.person_of and one.face not in missing:
                 not_shown[folder.location] += 1
     for code, counts in (
         (ReasonCode.PORTRAITS_COPIED, copied),
         (ReasonCode.PORTRAITS_NOT_SHOWN, not_shown),
     ):
-        for location, count in sorted(counts.items()):
+        for location, count in sorted((+counts).items()):
             yield ReviewNotice.of(code, location, n=count)

@@ -90,3 +90,13 @@ def find_copies(snapshot: TreeSnapshot, before: Copies) -> Copies:
         for one in folder.unlisted
         if one.face in in_place or one.face in folder.copied or (folder.key, one) in before
     )
+
+
+def find_unsaved_copies(snapshot: TreeSnapshot, copies: Copies) -> Copies:
+    """Return the copies that the manifest of their folder does not mention yet."""
+    return frozenset(
+        (folder.key, one)
+        for folder in snapshot.owned.values()
+        for one in folder.unlisted
+        if (folder.key, one) in copies and one.name not in folder.manifest.copies
+    )
