@@ -87,11 +87,11 @@ def _to_constraints(
             constraints.unsorted[row] = correction.hidden is not Hidden.EXCLUDED
         elif correction.person_id is not None:
             constraints.pinned[row] = correction.person_id
-    # The face of a reference picture represents its person as an exemplar does.
+    # The face of a reference picture, or of a named region, represents its person.
     seeds = {
         row
         for row, correction in by_row.items()
-        if correction.hidden is Hidden.REFERENCE and constraints.pinned[row] > 0
+        if correction.is_exemplar and constraints.pinned[row] > 0
     }
     for face_id, person in corrections.exemplars.items():
         row = row_of(face_id)

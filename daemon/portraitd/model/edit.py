@@ -162,6 +162,14 @@ class AddReference:
 
 
 @dataclass(frozen=True, slots=True)
+class NameRegion:
+    """Another program wrote a name around a face in a photo: it is the person of that name."""
+
+    face_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveReference:
     """A picture of the reviewer's own was removed or replaced: its face represents no person."""
 
@@ -232,6 +240,7 @@ Edit = (
     | DeferQuestion
     | UndoEntry
     | AddReference
+    | NameRegion
     | RemoveReference
     | DrawFaces
 )

@@ -22,6 +22,7 @@ from portraitd.model.edit import (
     IgnorePerson,
     MergePeople,
     NamePerson,
+    NameRegion,
     Placement,
     RecallPerson,
     RejectPerson,
@@ -61,6 +62,7 @@ _KINDS: dict[type, EditKind] = {
     RejectPerson: EditKind.REJECT,
     AddReference: EditKind.REFERENCE,
     RemoveReference: EditKind.REMOVE_REFERENCE,
+    NameRegion: EditKind.REGION,
 }
 """Without ``DrawFaces``, which is recorded as one of two kinds."""
 
@@ -108,9 +110,16 @@ def without_undone(edit: Edit, undone: Sequence[LedgerEntry]) -> Edit | None:
             case SeparatePeople(person_id=one, other_id=other):
                 if (entry.kind, entry.person_id, entry.into_id) == (EditKind.SEPARATE, one, other):
                     return None
-            # The stage that compares reference pictures checks itself what was undone.
+            # The stages that compare reference pictures and regions check what was undone.
             # Boxes are drawn outside of the tree.
-            case AddReference() | RemoveReference() | DeferQuestion() | UndoEntry() | DrawFaces():
+            case (
+                AddReference()
+                | RemoveReference()
+                | NameRegion()
+                | DeferQuestion()
+                | UndoEntry()
+                | DrawFaces()
+            ):
                 return edit
             case _:
                 target = entry.person_id
@@ -165,6 +174,7 @@ class EditRecorder:
             DeferQuestion: self._defer,
             AddReference: self._add_reference,
             RemoveReference: self._remove_reference,
+            NameRegion: self._name_region,
             DrawFaces: self._draw,
         }
 
@@ -402,16 +412,35 @@ class EditRecorder:
         face = self._find_face(edit.face_id, FaceRole.MOVED)
         if face is None:
             return None
-        person_id, name = self._find_person(edit, batch.corrections), None
+        person_id = self._find_person(edit.person_id, edit.name, batch.corrections)
+        if person_id is not None and face.person_id == person_id:
+            return None
+        return self._represent(person_id, edit, face, batch)
+
+    def _name_region(self, edit: NameRegion, batch: _Batch) -> RecordedEdit | None:
+        face = self._find_face(edit.face_id, FaceRole.MOVED)
+        if face is None:
+            return None
+        # Also where the grouping has assigned it to that person: that was a guess.
+        person_id = self._find_person(None, edit.name, batch.corrections)
+        return self._represent(person_id, edit, face, batch)
+
+    def _represent(
+        self,
+        person_id: int | None,
+        edit: AddReference | NameRegion,
+        face: EntryFace,
+        batch: _Batch,
+    ) -> RecordedEdit:
+        """Record that a face represents a person; None for a new one."""
+        name = None
         if person_id is None:
             name = edit.name
             person_id = self._insert_person(name, batch)
-        elif face.person_id == person_id:
-            return None
         batch.affected.people.add(person_id)
         batch.affected.faces[edit.face_id] = KEEP_PERSON
         entry_id = self._ledger.append(
-            EditKind.REFERENCE, batch.now_s, [face], person_id=person_id, name=name
+            _KINDS[type(edit)], batch.now_s, [face], person_id=person_id, name=name
         )
         return RecordedEdit(edit, entry_id, person_id)
 
@@ -477,15 +506,17 @@ class EditRecorder:
         if self._publications is not None:
             self._publications.place(face_ids, placement)
 
-    def _find_person(self, edit: AddReference, corrections: Corrections) -> int | None:
-        """Return whom a reference picture shows; None for a person who is not known yet."""
-        if edit.person_id is not None:
-            person_id = corrections.current_person(edit.person_id)
+    def _find_person(
+        self, person_id: int | None, name: str, corrections: Corrections
+    ) -> int | None:
+        """Return who has a number or else a name; None for a person who is not known yet."""
+        if person_id is not None:
+            person_id = corrections.current_person(person_id)
             if self._fact("id", person_id) is not None:
                 return person_id
         row = self._db.execute(
             "select min(id) as id from people where name = ? and merged_into is null",
-            (edit.name,),
+            (name,),
         ).fetchone()
         return row["id"] if row["id"] is None else int(row["id"])
 

@@ -33,6 +33,7 @@ class EditKind(StrEnum):
     REJECT = "reject"
     REFERENCE = "reference"
     REMOVE_REFERENCE = "remove-reference"
+    REGION = "region"
     DRAW = "draw"
     REDRAW = "redraw"
     UNDO = "undo"
@@ -94,6 +95,7 @@ class ResolvedCorrection:
         whole_track: Whether that is true of its whole track.
         entry_id: The last entry about it.
         previous_person_id: Whose it was before that entry.
+        is_exemplar: Whether it represents the person, as their other exemplars do.
     """
 
     person_id: int | None = None
@@ -101,6 +103,7 @@ class ResolvedCorrection:
     whole_track: bool = True
     entry_id: int = 0
     previous_person_id: int | None = None
+    is_exemplar: bool = False
 
     @property
     def outcome(self) -> tuple[int | None, Hidden]:
@@ -109,7 +112,7 @@ class ResolvedCorrection:
 
 
 class ReferenceDecision(NamedTuple):
-    """The last entry about the face of a reference picture, whether it counts or was undone.
+    """The last entry about the face of a reference picture or region, counting or undone.
 
     Attributes:
         person_id: Who it says the face is; None if it says that the picture was removed.
@@ -133,7 +136,7 @@ class Corrections:
         names: By person whose name was set or removed.
         ignored: By person who was ignored or recalled.
         merged: By person who was merged, the person they became.
-        references: By face of a reference picture, the last entry about it.
+        references: By face of a reference picture or of a named region, the last entry about it.
         undone: Ids of the entries that no longer count.
     """
 
@@ -205,8 +208,8 @@ def replay(entries: Sequence[LedgerEntry]) -> Corrections:
             for face in entry.faces:
                 corrections.track_of[face.face_id] = face.track_id
             _READERS[entry.kind](corrections, entry)
-        if entry.kind in (EditKind.REFERENCE, EditKind.REMOVE_REFERENCE):
-            is_added = entry.kind is EditKind.REFERENCE
+        if entry.kind in (EditKind.REFERENCE, EditKind.REGION, EditKind.REMOVE_REFERENCE):
+            is_added = entry.kind is not EditKind.REMOVE_REFERENCE
             decision = ReferenceDecision(entry.person_id if is_added else None, entry.name)
             corrections.references |= {face.face_id: decision for face in _moved(entry)}
     _replace_boxes(corrections, entries)
@@ -271,9 +274,11 @@ def _read_reference(corrections: Corrections, entry: LedgerEntry) -> None:
     person_id = corrections.current_person(entry.person_id)
     if entry.name:
         corrections.names[person_id] = entry.name
+    # The face of a region is in a photo that is shown like any other.
+    hidden = Hidden.REFERENCE if entry.kind is EditKind.REFERENCE else Hidden.NO
     for face in _moved(entry):
         corrections.by_face[face.face_id] = ResolvedCorrection(
-            person_id, Hidden.REFERENCE, face.whole_track, entry.id, face.person_id
+            person_id, hidden, face.whole_track, entry.id, face.person_id, is_exemplar=True
         )
         corrections.cannot_link.pop(face.face_id, None)
 
@@ -389,6 +394,7 @@ _READERS: dict[EditKind, Callable[[Corrections, LedgerEntry], None]] = {
     EditKind.SEPARATE: _read_separation,
     EditKind.REJECT: _read_separation,
     EditKind.REFERENCE: _read_reference,
+    EditKind.REGION: _read_reference,
     EditKind.REMOVE_REFERENCE: _read_removed_reference,
     EditKind.DRAW: _read_drawing,
     EditKind.REDRAW: _read_drawing,
