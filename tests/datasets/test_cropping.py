@@ -122,12 +122,23 @@ def test_hidden_takes_precedence_over_a_name() -> None:
 
 
 def test_a_cvat_track_ends_at_long_gaps() -> None:
-    """An outside box follows the last detection and starts a long gap; labels are escaped."""
+    """An outside box follows the last detection and starts a long gap; labels are escaped.
+
+    Everyone is declared, because a corrected box may show anyone.
+    """
     recording = Recording(1, "ab" * 32, MediaKind.VIDEO, 25.0, 60.0, 640, 360, (), ())
     times = [0.0, 1.0, 2.0, 30.0, 31.0]
     track = PlannedTrack(0, tuple((t_s, Box(10, 20, 110, 130)) for t_s in times))
     document = ET.fromstring(
-        format_annotations(recording, (track,), (ClassLabel(0, "A & <B>", "person", 3),))
+        format_annotations(
+            recording,
+            (track,),
+            (
+                ClassLabel(0, "A & <B>", "person", 3),
+                ClassLabel(1, "unused-1", "person", None),
+                ClassLabel(2, "Bea", "person", 4),
+            ),
+        )
     )
     boxes = [(int(box.attrib["frame"]), box.attrib["outside"]) for box in document.iter("box")]
 
@@ -136,4 +147,5 @@ def test_a_cvat_track_ends_at_long_gaps() -> None:
     ] == boxes  # fmt: skip
     assert "1500" == document.findtext("meta/task/size")
     assert ["A & <B>"] == [one.get("label") for one in document.iter("track")]
-    assert ["A & <B>"] == [one.findtext("name") for one in document.iter("label")]
+    labels = [one.findtext("name") for one in document.iter("label")]
+    assert ["A & <B>", "Bea", "unknown"] == labels

@@ -78,6 +78,7 @@ def build_set(home: Home) -> DatasetSummary:
             InlineExecutor(),
             lambda: None,
             register,
+            store.record_frame_times,
         )
         done = build.advance()
         assert done

@@ -17,6 +17,7 @@ from portraitd.datasets.validate import FormatCheck, check_format
 from portraitd.datasets.writer import DatasetSummary
 from portraitd.ingest.dispatcher import encode_options
 from portraitd.model.errors import AlreadyRunning, ConfigError, PublishError, StoreError
+from portraitd.model.face import FrameTimes
 from portraitd.model.wording import counted
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
@@ -25,7 +26,7 @@ from portraitd.service.people_lease import hold_people_tree
 from portraitd.service.pools import make_workers
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.database import Database, StoreLock
-from portraitd.store.dataset_store import ClassRegistration, DatasetStore
+from portraitd.store.dataset_store import ClassRegistration, DatasetStore, Recording
 from portraitd.store.files import Files
 
 ANSWER_INTERVAL_S = 1.0
@@ -144,6 +145,11 @@ def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> D
             store = DatasetStore(database, Files(database, settings.inbox_dir))
             store.register(registration, time.time())
 
+    def record_times(recording: Recording, times_s: FrameTimes) -> None:
+        with StoreLock(settings.state_dir), Database.open(settings.state_dir) as database:
+            store = DatasetStore(database, Files(database, settings.inbox_dir))
+            store.record_frame_times(recording, times_s)
+
     with lock_builds(settings.state_dir), Database.open_to_read(settings.state_dir):
         executor = make_workers(settings, encode_options(settings).encoder, loads=False)
         try:
@@ -154,6 +160,7 @@ def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> D
                 executor,
                 lambda: doorbell.wake("job"),
                 register,
+                record_times,
             )
             while (done := under_way.advance()) is None:
                 progress(under_way.frames_done, under_way.frames_requested)

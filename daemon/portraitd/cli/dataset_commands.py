@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import DAY_S, EXIT_FAILED_FILES, FiniteRange, with_settings
+from portraitd.cli.options import (
+    DAY_S,
+    EXIT_FAILED_FILES,
+    FiniteRange,
+    PathArgument,
+    with_settings,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from portraitd.config import Settings
 
 
@@ -144,6 +152,51 @@ def compare_datasets(settings: Settings, old: str, new: str) -> None:
 
     for line in dataset_versions.format_comparison(dataset_versions.compare(settings, old, new)):
         click.echo(line)
+
+
+@dataset.command("import")
+@with_settings
+@click.argument("form", type=click.Choice(["cvat", "coco"]))
+@click.argument("file", type=PathArgument())
+@click.option("--dry-run", is_flag=True, help="Only print what would be recorded.")
+@click.option(
+    "--recording",
+    metavar="RECORDING",
+    help="The video or photo that FILE is about, by path or SHA-256.",
+)
+@click.option("--delete-missing", is_flag=True, help="Delete faces without a box in any case.")
+@click.option("--verbose", "-v", is_flag=True, help="List everything that does not match.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def import_dataset(
+    settings: Settings,
+    form: str,
+    file: Path,
+    dry_run: bool,
+    recording: str | None,
+    delete_missing: bool,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Record boxes and labels that were corrected in CVAT.
+
+    FILE is XML of "CVAT for video 1.1" or "CVAT for images 1.1", JSON of COCO, or a zip archive
+    with it. Moved boxes, new faces, deleted faces and changed labels become edits, which can be
+    undone. What does not match is listed and changes nothing.
+    """
+    import json
+
+    from portraitd.cli import dataset_imports
+
+    plan = dataset_imports.plan_import(settings, form, file, recording, delete_missing)
+    answer = "" if dry_run else dataset_imports.record(settings, plan.edits)
+    if as_json:
+        found = dataset_imports.plan_as_json(plan) | {"answer": answer}
+        click.echo(json.dumps(found, ensure_ascii=False, indent=1))
+        return
+    for line in dataset_imports.format_plan(plan, verbose):
+        click.echo(line)
+    if answer:
+        click.echo(answer)
 
 
 @dataset.command("watch")

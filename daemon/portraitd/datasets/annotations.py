@@ -141,10 +141,15 @@ class PlannedCrop:
 
 @dataclass(frozen=True, slots=True)
 class PlannedTrack:
-    """A track of one person in a video, for manual correction."""
+    """A track of one person in a video, for manual correction.
+
+    Attributes:
+        newest_face_id: The highest number of a face that the video has.
+    """
 
     class_id: int
     faces: tuple[tuple[float, Box], ...]
+    newest_face_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +177,7 @@ class Plan:
         splits_by_time: Whether val comes from the same shots as train.
         frames_left_out: Number of frames left out because of unknown faces.
         folds: The fold of each recording, from 1, without those in test; empty without folds.
+        untimed: Videos with tracks whose times of frames are not known.
     """
 
     rule: DatasetRule
@@ -187,6 +193,7 @@ class Plan:
     splits_by_time: bool
     frames_left_out: int
     folds: Mapping[int, int]
+    untimed: tuple[int, ...] = ()
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -214,7 +221,12 @@ def make_set_fingerprint(fingerprint: str, rule: DatasetRule) -> str:
 
 def make_face_stem(sha256: str, face: DatasetFace) -> str:
     """Return the file stem of a face: its frame and its position."""
-    return f"{frame_stem(sha256, face.t_s)}-{max(face.box.left, 0)}-{max(face.box.top, 0)}"
+    return make_box_stem(sha256, face.t_s, face.box)
+
+
+def make_box_stem(sha256: str, t_s: float, box: Box) -> str:
+    """Return the file stem of a face by its time and box."""
+    return f"{frame_stem(sha256, t_s)}-{max(box.left, 0)}-{max(box.top, 0)}"
 
 
 def make_chip_name(stem: str, size_px: Literal[150, 112]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -15,7 +16,9 @@ from portraitd.datasets.crop_requests import CropRequest, CropResult
 from portraitd.datasets.output import lock_set
 from portraitd.datasets.planner import PlanRequest, plan_dataset
 from portraitd.datasets.writer import DatasetSummary, WriteRequest, write_dataset
+from portraitd.ingest import media_jobs
 from portraitd.model.errors import PortraitdError
+from portraitd.model.face import FrameTimes
 from portraitd.model.wording import counted
 from portraitd.store.dataset_store import ClassRegistration
 from portraitd.store.frame_cache import FrameCache
@@ -46,6 +49,7 @@ class DatasetBuild:
         executor: Runs planning, cropping and writing.
         wake: Called from any thread when a step has finished.
         register: Records new classes and splits.
+        record_times: Records the times of the frames of a recording.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class DatasetBuild:
         executor: Executor,
         wake: Callable[[], None],
         register: Callable[[ClassRegistration], None],
+        record_times: Callable[[Recording, FrameTimes], None],
     ) -> None:
         self._paths = paths
         self._rule = rule
@@ -63,8 +68,10 @@ class DatasetBuild:
         self._executor = executor
         self._wake = wake
         self._register = register
+        self._record_times = record_times
         self._plan: Plan | None = None
         self._crop_jobs: dict[Future[list[CropResult]], list[CropRequest]] = {}
+        self._time_jobs: dict[Future[FrameTimes], Recording] = {}
         self._cache = FrameCache(paths.state_dir)
         self._crop_errors: set[str] = set()
         self._failed = 0
@@ -90,7 +97,7 @@ class DatasetBuild:
             self._start_cropping(self._planning.result())
         if self._writing is None:
             self._collect()
-            if self._crop_jobs or self._plan is None:
+            if self._crop_jobs or self._time_jobs or self._plan is None:
                 return None
             with lock_set(self._paths.dataset_dir):
                 # Made here: the worker can write only to a folder that it finds.
@@ -116,8 +123,18 @@ class DatasetBuild:
         for batch in batch_requests(requests, FRAMES_PER_JOB):
             self._crop_jobs[self._submit(crop_frames, batch)] = batch
             self.frames_requested += _frames(batch)
+        for video_id in planned.untimed:
+            recording = planned.recordings[video_id]
+            for source in recording.sources[:1]:
+                job = self._submit(media_jobs.read_frame_times, source, recording.kind)
+                self._time_jobs[job] = recording
 
     def _collect(self) -> None:
+        for time_job in [one for one in self._time_jobs if one.done()]:
+            recording = self._time_jobs.pop(time_job)
+            # Without them, CVAT's files number frames by the declared rate.
+            with suppress(PortraitdError):
+                self._record_times(recording, time_job.result())
         for job in [job for job in self._crop_jobs if job.done()]:
             requests = self._crop_jobs.pop(job)
             self.frames_done += _frames(requests)

@@ -159,7 +159,13 @@ class DatasetStage(Stage):
             return False
         self._answering = requested
         self._build = DatasetBuild(
-            self._paths, self._rule, self._keeps_frames, self._executor, self._wake, self._register
+            self._paths,
+            self._rule,
+            self._keeps_frames,
+            self._executor,
+            self._wake,
+            self._register,
+            self._store.record_frame_times,
         )
         return True
 

@@ -180,6 +180,7 @@ def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
     for video_id in {frame.video_id for frame in backgrounds} - recordings.keys():
         recordings[video_id] = store.recording(video_id)
     folds, new_folds = assign_folds(found.seen, found.known, splits, rule.folds)
+    tracks = _plan_tracks(recordings, by_video, classes, rows)
     wants_frames = any(form in rule.formats for form in DETECTION_FORMATS)
     return Plan(
         rule=rule,
@@ -189,12 +190,17 @@ def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
         recordings=recordings,
         frames=(*frames, *backgrounds) if wants_frames else (),
         crops=crops,
-        tracks=_plan_tracks(recordings, by_video, classes, rows),
+        tracks=tracks,
         counts=_count_faces(found),
         unsplittable=tuple(all_labels[number].label for number in unsplittable),
         splits_by_time=splits.splits_by_time,
         frames_left_out=frames_left_out,
         folds=folds,
+        untimed=tuple(
+            video_id
+            for video_id in tracks
+            if "cvat" in rule.formats and store.frame_times(recordings[video_id]) is None
+        ),
     )
 
 
@@ -218,9 +224,11 @@ def _find_distinct(
                 of_person[face.person_id or 0].append(face)
     distinct: set[int] = set()
     for faces in of_person.values():
+        faces.sort(key=lambda face: face.is_harvested)
+        tracks = [-face.id if face.is_harvested else face.track_id or -face.id for face in faces]
         keeps = select_distinct(
             store.embeddings_of([face.id for face in faces]),
-            np.array([face.track_id or -face.id for face in faces], np.int64),
+            np.array(tracks, np.int64),
             np.array([face.t_s for face in faces], np.float64),
             near_duplicate,
             rule.apart_s,
@@ -346,23 +354,27 @@ def _plan_tracks(
     classes: Mapping[int, int],
     rows: Sequence[ClassRow],
 ) -> dict[int, tuple[PlannedTrack, ...]]:
-    """Return all tracks of each video, for manual correction, without deduplication or splits."""
+    """Return all tracks of each video, for manual correction, without deduplication or splits.
+
+    Where a correction gave a track faces of several people, it is one track for each of them.
+    """
     unknown = next((row.id for row in rows if row.kind == "unknown"), len(rows))
     found = {}
     for video_id, faces in by_video.items():
         recording = recordings[video_id]
         if recording.kind is not MediaKind.VIDEO:
             continue
-        tracks: defaultdict[int, list[DatasetFace]] = defaultdict(list)
+        newest = max(face.id for face in faces)
+        tracks: defaultdict[tuple[int, int], list[DatasetFace]] = defaultdict(list)
         for face in faces:
             if classify_face(face, classes) != "hidden":
-                tracks[face.track_id or -face.id].append(face)
+                number = classes.get(face.person_id or 0, unknown)
+                tracks[face.track_id or -face.id, number].append(face)
         size = (recording.width_px, recording.height_px)
-        planned_tracks = []
-        for members in tracks.values():
-            known = [classes[f.person_id or 0] for f in members if f.person_id in classes]
-            number = Counter(known).most_common(1)[0][0] if known else unknown
-            boxes = tuple((face.t_s, face.box.clipped(*size)) for face in members)
-            planned_tracks.append(PlannedTrack(number, boxes))
-        found[video_id] = tuple(planned_tracks)
+        found[video_id] = tuple(
+            PlannedTrack(
+                number, tuple((face.t_s, face.box.clipped(*size)) for face in members), newest
+            )
+            for (_, number), members in tracks.items()
+        )
     return found

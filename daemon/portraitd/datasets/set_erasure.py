@@ -176,7 +176,7 @@ def _read_labels(root_fd: int) -> dict[int, str] | None:
 def _mentions_others(path: str, frames: ErasedFrames) -> bool:
     """Return whether a file is about many pictures, and may list or show an erased one."""
     name = path.rpartition("/")[2]
-    if path.startswith("cvat/"):
+    if path.startswith("cvat/") and name.endswith(".xml"):
         # One video each; its name ends with the start of the content's hash.
         return frames.may_have(name.removesuffix(".xml")[-12:])
     is_constant = path in _CONSTANT or path.startswith("darknet/backup/")

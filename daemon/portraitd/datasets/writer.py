@@ -167,7 +167,7 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
             "darknet": lambda: make_darknet_files(available),
             "coco": lambda: make_coco_files(available),
             "voc": lambda: make_voc_files(available),
-            "cvat": lambda: make_cvat_files(plan),
+            "cvat": lambda: make_cvat_files(plan, store.frame_times),
         }
         wanted: dict[str, FileContent] = {}
         for form, make_files in makers.items():

@@ -155,6 +155,23 @@ class ReasonCode(StrEnum):
     ERASED_NEARBY = "erased_nearby"
     IN_ANOTHER_SPLIT = "in_another_split"
 
+    # A box of another program was not taken over.
+    IMAGE_UNKNOWN = "image_unknown"
+    RECORDING_AMBIGUOUS = "recording_ambiguous"
+    SIZE_DIFFERS = "size_differs"
+    FRAME_UNKNOWN = "frame_unknown"
+    FRAMES_UNREADABLE = "frames_unreadable"
+    LABEL_UNKNOWN = "label_unknown"
+    LABEL_AMBIGUOUS = "label_ambiguous"
+    SHAPE_NOT_READ = "shape_not_read"
+    BOX_UNUSABLE = "box_unusable"
+    BOX_AMBIGUOUS = "box_ambiguous"
+    BOX_ERASED = "box_erased"
+    FACE_HIDDEN = "face_hidden"
+    FACE_GONE = "face_gone"
+    FACE_NEWER = "face_newer"
+    FACE_MISSING = "face_missing"
+
     # `explain` only: why nothing is stored about a path.
     NOT_IN_INBOX = "not_in_inbox"
     IS_FOLDER = "is_folder"
@@ -388,6 +405,31 @@ _TEXTS = {
     ReasonCode.NEAR_DUPLICATE: "like an earlier face of the same person",
     ReasonCode.ERASED_NEARBY: "next to a face that was erased",
     ReasonCode.IN_ANOTHER_SPLIT: "would show the same shot or person in two splits",
+    ReasonCode.IMAGE_UNKNOWN: "no video or photo of this home is shown by it",
+    ReasonCode.RECORDING_AMBIGUOUS: (
+        "it may be of several videos or photos; name the one with --recording"
+    ),
+    ReasonCode.SIZE_DIFFERS: "the video or photo has another size",
+    ReasonCode.FRAME_UNKNOWN: "the video has no such frame",
+    ReasonCode.FRAMES_UNREADABLE: (
+        "the file of the video or photo is missing or cannot be read, and so no face in it"
+    ),
+    ReasonCode.LABEL_UNKNOWN: (
+        "no person has this label as a name; name the person in people/, and import again"
+    ),
+    ReasonCode.LABEL_AMBIGUOUS: "several people have this label as a name",
+    ReasonCode.SHAPE_NOT_READ: "only upright boxes are read",
+    ReasonCode.BOX_UNUSABLE: "the box is outside of the picture or too small",
+    ReasonCode.BOX_AMBIGUOUS: "the box may be for several faces, or several boxes for one face",
+    ReasonCode.BOX_ERASED: "a face was erased here with `portraitd forget`",
+    ReasonCode.FACE_HIDDEN: (
+        "the face was deleted or ignored earlier; undo that entry to have it back"
+    ),
+    ReasonCode.FACE_GONE: "the face that the box was exported for is no longer in the store",
+    ReasonCode.FACE_NEWER: "the face was found after the file was exported, so it is kept",
+    ReasonCode.FACE_MISSING: (
+        "the face has no box in the file; add --delete-missing to delete it"
+    ),
     ReasonCode.NOT_IN_INBOX: "the file is not in the inbox, {inbox}",
     ReasonCode.IS_FOLDER: "a folder; each file in it is processed separately",
     ReasonCode.NOT_SCANNED_YET: "not scanned yet",

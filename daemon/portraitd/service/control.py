@@ -23,6 +23,9 @@ BUILD_DATASET = "dataset"
 MOVE_RECORDING, RESET_SPLITS = "move-recording", "reset-splits"
 """The requests about the splits of training sets; the first is given a recording and a split."""
 
+IMPORT_BOXES = "import-boxes"
+"""The request to record what was corrected in another program, given by ``pack_edits``."""
+
 PUT_BACK = "put-back"
 """The request to write portraits again that are missing from the tree."""
 
@@ -41,6 +44,7 @@ class ControlStage(Stage):
         reprocessing: Starts to reprocess.
         erasure: Erases, as soon as no job holds faces.
         dataset: Builds training sets; a build takes many ticks.
+        import_boxes: Records corrections, given as text, and the time. Returns a sentence.
         retry: Queues the files that failed again, given the time. Returns how many.
         dismiss: Dismisses failed files, given their paths (none for all) and the time. Returns
             their paths.
@@ -55,6 +59,7 @@ class ControlStage(Stage):
         reprocessing: ReprocessingStage,
         erasure: ErasureStage,
         dataset: DatasetStage,
+        import_boxes: Callable[[str, float], str],
         retry: Callable[[float], int],
         dismiss: Callable[[Sequence[str], float], list[str]],
     ) -> None:
@@ -65,6 +70,7 @@ class ControlStage(Stage):
         self._reprocessing = reprocessing
         self._erasure = erasure
         self._dataset = dataset
+        self._import_boxes = import_boxes
         self._retry = retry
         self._dismiss = dismiss
         self._taken: set[str] = set()
@@ -127,8 +133,8 @@ class ControlStage(Stage):
             return self._rebuild(now_s)
         if request.command in (RETRY, DISMISS):
             return self._change_failed(request, now_s)
-        if request.command in (MOVE_RECORDING, RESET_SPLITS):
-            return self._change_splits(request, now_s)
+        if request.command in (MOVE_RECORDING, RESET_SPLITS, IMPORT_BOXES):
+            return self._change_sets(request, now_s)
         if request.command == erasure_stage.REQUEST and len(request.arguments) == 2:
             return self._erasure.answer(*request.arguments, now_s)
         raise ConfigError(f"unknown request: {request.command!r}")
@@ -152,7 +158,9 @@ class ControlStage(Stage):
         were = "was" if begun.skipped == 1 else "were"
         return f"{answer} {counted(begun.skipped, 'video')} {were} skipped: file missing."
 
-    def _change_splits(self, request: ControlRequest, now_s: float) -> str:
+    def _change_sets(self, request: ControlRequest, now_s: float) -> str:
+        if request.command == IMPORT_BOXES and len(request.arguments) == 1:
+            return self._import_boxes(request.arguments[0], now_s)
         if request.command == RESET_SPLITS:
             return self._dataset.reset_splits(now_s)
         if len(request.arguments) != 2:

@@ -48,6 +48,7 @@ from portraitd.service.wakeup import Doorbell
 from portraitd.store.announcements import Announcements
 from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.edit_recorder import EditRecorder
+from portraitd.store.corrections.imported_edits import record_imported, unpack_edits
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
@@ -283,6 +284,9 @@ class Service:
             self.reprocessing,
             self.erasure,
             self.dataset,
+            lambda text, now_s: record_imported(
+                database, ledger, unpack_edits(text), settings.review.unit, now_s
+            ),
             self._retry_failed,
             files.dismiss,
         )

@@ -11,13 +11,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from portraitd.faces.models.cards import DLIB, EmbedderCard
-from portraitd.model.face import Box, Embeddings, Landmarks, stack_embeddings
+from portraitd.model.face import Box, Embeddings, FrameTimes, Landmarks, stack_embeddings
 from portraitd.model.fingerprints import make_video_key
 from portraitd.model.media_file import FileState, MediaKind, Source
 from portraitd.store.database import Database
 from portraitd.store.embedding_space import stored_embedder
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.files import Files
+from portraitd.store.frame_times import FrameTimeStore
 from portraitd.store.recordings import recording_time_of
 from portraitd.store.video_lookup import find_video
 
@@ -125,6 +126,7 @@ class DatasetStore:
         self._db = database
         self._files = files
         self._tombstones = Tombstones(database)
+        self._times = FrameTimeStore(database)
 
     def fingerprint(self) -> str:
         """Return a text that changes whenever a training set may have to change."""
@@ -253,6 +255,25 @@ class DatasetStore:
             (json.dumps(list(person_ids)),),
         )
         return map(_face, rows)
+
+    def faces_of(self, video_id: int) -> Iterator[DatasetFace]:
+        """Return all faces of a recording, by time."""
+        rows = self._db.execute(
+            f"""
+            select *, {HIDDEN} as is_hidden from current_faces where video_id = ?
+            order by t_s, id
+            """,  # noqa: S608
+            (video_id,),
+        )
+        return map(_face, rows.fetchall())
+
+    def frame_times(self, recording: Recording) -> FrameTimes | None:
+        """Return the time of each frame of a recording; None if they were not read."""
+        return self._times.find(recording.id, recording.sha256)
+
+    def record_frame_times(self, recording: Recording, times_s: FrameTimes) -> None:
+        """Record the time of each frame of a recording."""
+        self._times.record(recording.id, recording.sha256, times_s)
 
     def embedder(self) -> EmbedderCard:
         """Return the card of the model that made the vectors; dlib's while there are none."""

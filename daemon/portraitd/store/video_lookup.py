@@ -41,3 +41,34 @@ def find_video(database: Database, word: str) -> int:
     if len(rows) > 1:
         raise ConfigError(f"{word!r} may be {len(rows)} videos; write more of the SHA-256")
     return int(rows[0]["id"])
+
+
+def find_by_content(database: Database, start: str) -> list[int]:
+    """Return the videos and photos whose SHA-256 starts like this, without reference pictures."""
+    rows = database.execute(
+        """
+        select id from videos where replaces is null and not is_reference
+            and substr(sha256, 1, ?) = ?
+        """,
+        (len(start), start),
+    )
+    return [row["id"] for row in rows]
+
+
+def find_by_file_name(database: Database, name: str) -> list[int]:
+    """Return the videos and photos with a file of this name.
+
+    Args:
+        database: The store.
+        name: A path in the inbox, or the end of one; whole names of files and folders.
+    """
+    rows = database.execute(
+        """
+        select distinct video_id, path from files
+        where video_id is not null and not is_reference and state <> 'duplicate'
+        """
+    ).fetchall()
+    wanted = os.fsencode(name.replace("\\", "/").lstrip("/"))
+    exact = {row["video_id"] for row in rows if bytes(row["path"]) == wanted}
+    ends = {row["video_id"] for row in rows if bytes(row["path"]).endswith(b"/" + wanted)}
+    return sorted(exact or ends)

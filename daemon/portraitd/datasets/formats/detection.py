@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from portraitd.datasets.annotations import LabelledFace, PlannedFrame, Split
+from portraitd.datasets.annotations import LabelledFace, PlannedFrame, Split, make_face_stem
+from portraitd.datasets.box_import.imported_boxes import EXPORT_ATTRIBUTE, FACE_ATTRIBUTE
 from portraitd.datasets.content import (
     AvailableFrames,
     SetFiles,
@@ -145,6 +147,10 @@ def make_coco_files(available: AvailableFrames) -> SetFiles:
     Category ids start at 1, as is usual for COCO: the class number plus one.
     """
     plan = available.plan
+    newest: Counter[int] = Counter()
+    for frame in plan.frames:
+        for label in frame.labels:
+            newest[frame.video_id] = max(newest[frame.video_id], label.face.id)
     categories = [
         {"id": label.id + 1, "name": label.label, "supercategory": "face"} for label in plan.classes
     ]
@@ -154,7 +160,8 @@ def make_coco_files(available: AvailableFrames) -> SetFiles:
         for number, frame in enumerate(available.frames[split], 1):
             yield f"coco/{split}/{frame.stem}.jpg", available.cached_image(frame)
             images.append(_make_image_entry(number, frame, plan.recordings[frame.video_id]))
-            annotations += _make_annotations(number, frame)
+            sha256 = plan.recordings[frame.video_id].sha256
+            annotations += _make_annotations(number, frame, sha256, newest[frame.video_id])
         yield (
             f"coco/annotations/instances_{split}.json",
             TextFile(
@@ -182,7 +189,9 @@ def _make_image_entry(number: int, frame: PlannedFrame, recording: Recording) ->
     }
 
 
-def _make_annotations(image: int, frame: PlannedFrame) -> list[dict[str, Any]]:
+def _make_annotations(
+    image: int, frame: PlannedFrame, sha256: str, newest_face_id: int
+) -> list[dict[str, Any]]:
     """Return COCO annotations; a box is left, top, width, height in pixels.
 
     The id of a face in the store is unique, so it is the id of its annotation.
@@ -197,6 +206,10 @@ def _make_annotations(image: int, frame: PlannedFrame) -> list[dict[str, Any]]:
             "iscrowd": 0,
             "segmentation": [],
             "track_id": label.face.track_id,
+            "attributes": {
+                FACE_ATTRIBUTE: make_face_stem(sha256, label.face),
+                EXPORT_ATTRIBUTE: str(newest_face_id),
+            },
         }
         for label in frame.labels
     ]
