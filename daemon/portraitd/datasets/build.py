@@ -20,7 +20,7 @@ from portraitd.ingest import media_jobs
 from portraitd.model.errors import PortraitdError
 from portraitd.model.face import FrameTimes
 from portraitd.model.wording import counted
-from portraitd.store.dataset_store import ClassRegistration
+from portraitd.store.dataset_store import ClassRegistration, Recording
 from portraitd.store.frame_cache import FrameCache
 
 FRAMES_PER_JOB = 60

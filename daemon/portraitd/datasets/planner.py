@@ -224,8 +224,6 @@ def _find_distinct(
                 of_person[face.person_id or 0].append(face)
     distinct: set[int] = set()
     for faces in of_person.values():
-        faces.sort(key=lambda face: face.is_harvested)
-        tracks = [-face.id if face.is_harvested else face.track_id or -face.id for face in faces]
         keeps = select_distinct(
             store.embeddings_of([face.id for face in faces]),
             np.array(tracks, np.int64),
