@@ -226,7 +226,7 @@ def _find_distinct(
     for faces in of_person.values():
         keeps = select_distinct(
             store.embeddings_of([face.id for face in faces]),
-            np.array(tracks, np.int64),
+            np.array([face.track_id or -face.id for face in faces], np.int64),
             np.array([face.t_s for face in faces], np.float64),
             near_duplicate,
             rule.apart_s,

@@ -194,7 +194,8 @@ def _make_annotations(
 ) -> list[dict[str, Any]]:
     """Return COCO annotations; a box is left, top, width, height in pixels.
 
-    The id of a face in the store is unique, so it is the id of its annotation.
+    The id of a face in the store is unique, so it is the id of its annotation. By the attributes,
+    a corrected file is imported; CVAT keeps them.
     """
     return [
         {
