@@ -72,3 +72,5 @@ def test_voc_counts_pixels_from_one() -> None:
     assert "<xmin>11</xmin><ymin>21</ymin><xmax>50</xmax><ymax>60</ymax>" in annotation
     assert "<name>Ann &amp; Bob</name>" in annotation
     assert "stem\n" == found["voc/VOCdevkit/VOC2012/ImageSets/Main/trainval.txt"]
+    labels = found["voc/VOCdevkit/VOC2012/labelmap.txt"].splitlines()
+    assert ["background:0,0,0::", "Ann & Bob:::"] == labels[1:3]

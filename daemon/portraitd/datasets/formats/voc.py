@@ -11,8 +11,14 @@ FOLDER = "voc/VOCdevkit/VOC2012"
 
 
 def make_voc_files(available: AvailableFrames) -> SetFiles:
-    """Yield ``JPEGImages/``, ``Annotations/`` and the lists of ``ImageSets/Main/``."""
+    """Yield ``labelmap.txt``, ``JPEGImages/``, ``Annotations/``, and lists in ``ImageSets/Main/``.
+
+    CVAT and Datumaro read the classes in ``labelmap.txt``; without it, they know only those of 2012.
+    """
     plan = available.plan
+    classes = [f"{label.label}:::" for label in plan.classes]
+    head = ["# label:color_rgb:parts:actions", "background:0,0,0::"]
+    yield f"{FOLDER}/labelmap.txt", TextFile(join_lines([*head, *classes]))
     names = {label.id: label.label for label in plan.classes}
     lists: dict[str, list[str]] = {}
     for split in plan.splits:
