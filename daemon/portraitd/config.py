@@ -138,6 +138,7 @@ class InboxSettings(Section):
     scan_s: Interval = 10.0
     watch: Literal["auto", "events", "poll"] = "auto"
     after: Literal["keep", "move"] = "keep"
+    read_names: bool = False
 
     def quiet_time_s(self, *, is_remote: bool) -> float:
         """Return how long a file must not have changed, on a local or a remote file system."""

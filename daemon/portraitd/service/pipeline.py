@@ -33,6 +33,7 @@ from portraitd.people.publisher import Publisher
 from portraitd.people.questions.question_stage import QuestionStage
 from portraitd.people.references.asked_picture_stage import AskedPictureStage
 from portraitd.people.references.reference_stage import ReferenceStage
+from portraitd.people.references.region_name_stage import RegionNameStage
 from portraitd.people.review import Review
 from portraitd.people.sidecars.sidecar_files import SidecarFiles
 from portraitd.people.sidecars.sidecar_stage import SidecarStage
@@ -62,6 +63,7 @@ from portraitd.store.publications import Publications
 from portraitd.store.recordings import Recordings
 from portraitd.store.reembedding import Reembedding
 from portraitd.store.reference_faces import ReferenceFaces
+from portraitd.store.region_readings import RegionReadings
 from portraitd.store.reprocess import ReprocessQueue
 from portraitd.store.review_notices import ReviewNotices
 from portraitd.store.sidecars import Sidecars
@@ -139,10 +141,15 @@ class Service:
             settings.workers.attempts,
         )
         ledger = Ledger(database)
-        method = make_method(
-            settings.grouping, card, faces, tracks, people, ledger, executor, settings.state_dir
+        self.grouping = GroupingStage(
+            people,
+            make_method(
+                settings.grouping, card, faces, tracks, people, ledger, executor, settings.state_dir
+            ),
+            wake,
+            settings.grouping,
+            lambda: self.working,
         )
-        self.grouping = GroupingStage(people, method, wake, settings.grouping, lambda: self.working)
         tree = PeopleTree(settings.people_dir, store=database.name)
         tree_stores = TreeStores(
             faces,
@@ -175,6 +182,7 @@ class Service:
                 or self.reprocessing.ready
                 or self.references.pending
                 or self.asked_pictures.pending
+                or self.region_names.has_names
             ),
             self._publish_again,
             self._accept_removal,
@@ -191,6 +199,18 @@ class Service:
             settings.review,
             self.review.has_read_everything,
             lambda: is_on_share(settings.people_dir),
+        )
+        self.region_names = RegionNameStage(
+            settings.inbox.read_names,
+            RegionReadings(database),
+            files,
+            SidecarFiles(settings.inbox_dir),
+            recorder,
+            tree_stores.notices,
+            executor,
+            wake,
+            self.review.has_read_everything,
+            lambda: self.admission.is_unavailable,
         )
         self.asked_pictures = AskedPictureStage(
             settings.people_dir,
@@ -325,6 +345,7 @@ class Service:
             # What was done in the tree is read before anything is written to it.
             self._guarded(self.review),
             self._guarded(self.references),
+            self.region_names,
             self._guarded(self.asked_pictures),
             self.reprocessing,
             self.reembedding,
@@ -457,6 +478,7 @@ class Service:
         self.drawn_faces.release()
         self.publisher.release()
         self.questions.release()
+        self.region_names.release()
         self.sidecars.release()
 
     def _log_blocked(self, reason: Reason, now: Now) -> None:

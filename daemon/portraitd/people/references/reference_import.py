@@ -90,10 +90,10 @@ class _PersonFolder:
 def name_of_file(stem: str) -> str:
     """Return the name of a person by that of a file, without a number: ``Anna`` for ``Anna_2``."""
     counted = _COUNTED.fullmatch(stem)
-    return _usable_name(counted["name"] if counted else stem)
+    return usable_name(counted["name"] if counted else stem)
 
 
-def _usable_name(name: str) -> str:
+def usable_name(name: str) -> str:
     """Return the safe part of a name; empty if portraitd uses the name, or its safe part, itself.
 
     ``_questions`` is not a person called ``questions``.
@@ -103,7 +103,7 @@ def _usable_name(name: str) -> str:
 
 
 def import_references(source: Path, root: Path, *, dry_run: bool = False) -> list[ImportedPicture]:
-    """Copy the pictures of a source into the folders of the people whom they show.
+    """Copy the pictures of a source into the folders of the people they show.
 
     A person who has a folder keeps it, wherever it is. A picture that is in it already is not
     copied again. Nothing in the tree is overwritten.
@@ -141,7 +141,7 @@ def _list_source(source_fd: int) -> Iterator[tuple[str, str]]:
             inner = sorted(os.listdir(fd))
         for file_name in inner:
             if not is_ignored(file_name):
-                yield f"{name}/{file_name}", _usable_name(name)
+                yield f"{name}/{file_name}", usable_name(name)
 
 
 class _Import:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from portraitd.media.xml_tree import MAX_XML_BYTES, UnmergeableFile
-from portraitd.model.sidecar import NamedRecording, SidecarKind
+from portraitd.model.sidecar import SidecarKind
 from portraitd.people.tree.folder_fs import (
     entry_exists,
     open_parent,
@@ -35,7 +35,7 @@ class SidecarFiles:
     def __init__(self, inbox_dir: Path) -> None:
         self._inbox_dir = inbox_dir
 
-    def locate(self, recording: NamedRecording) -> Path:
+    def locate(self, recording: Path, kind: SidecarKind) -> Path:
         """Return the path of the sidecar of a recording, below the inbox.
 
         For a photo that is ``NAME.jpg.xmp``, which digiKam and Immich read; ``NAME.xmp`` if only
@@ -44,15 +44,25 @@ class SidecarFiles:
         Raises:
             OSError: The folder cannot be read.
         """
-        own, *others = sidecar_paths(recording)
+        own, *others = sidecar_paths(recording, kind)
         if not others:
             return own
         (shared,) = others
         with open_root(self._inbox_dir) as root_fd, open_parent(str(own), root_fd) as (fd, _):
             if entry_exists(fd, own.name) or not entry_exists(fd, shared.name):
                 return own
-            alike = [name for name in os.listdir(fd) if Path(name).stem == recording.path.stem]
-        return shared if set(alike) == {recording.path.name, shared.name} else own
+            alike = [name for name in os.listdir(fd) if Path(name).stem == recording.stem]
+        return shared if set(alike) == {recording.name, shared.name} else own
+
+    def read(self, path: Path) -> bytes | None:
+        """Return the content of a sidecar; None without a file.
+
+        Raises:
+            UnmergeableFile: It is a link, too long or unreadable.
+            OSError: The folder cannot be read.
+        """
+        with open_root(self._inbox_dir) as root_fd, open_parent(str(path), root_fd) as (fd, name):
+            return self._read(fd, name)
 
     def update(self, path: Path, write: Callable[[bytes | None], bytes | None]) -> bool:
         """Replace a sidecar by what a function makes of it. Return whether it changed.
@@ -87,9 +97,8 @@ class SidecarFiles:
         return data
 
 
-def sidecar_paths(recording: NamedRecording) -> list[Path]:
+def sidecar_paths(recording: Path, kind: SidecarKind) -> list[Path]:
     """Return the paths that the sidecar of a recording can have; the first is preferred."""
-    path = recording.path
-    if recording.kind is SidecarKind.NFO:
-        return [path.with_suffix(".nfo")]
-    return [path.with_name(f"{path.name}.xmp"), path.with_suffix(".xmp")]
+    if kind is SidecarKind.NFO:
+        return [recording.with_suffix(".nfo")]
+    return [recording.with_name(f"{recording.name}.xmp"), recording.with_suffix(".xmp")]

@@ -193,7 +193,7 @@ class SidecarStage(Stage):
         before = self._written.get(key)
         path = before.path if before else Path()
         try:
-            if before and (recording is None or path not in sidecar_paths(recording)):
+            if before and (recording is None or path not in _paths_of(recording)):
                 self._update(path, key[1])
                 self._sidecars.forget(key)
                 del self._written[key]
@@ -201,7 +201,7 @@ class SidecarStage(Stage):
             if recording is None:
                 return
             path = recording.path
-            path = before.path if before else self._sidecar_files.locate(recording)
+            path = before.path if before else self._sidecar_files.locate(path, key[1])
             self._update(path, key[1], recording, tags)
         except UnmergeableFile as error:
             self._left_alone[key] = _identity_of(recording)
@@ -236,7 +236,7 @@ def combine_shared(recordings: Iterable[NamedRecording]) -> dict[SidecarKey, Nam
     """Return recordings by key; of those that have one sidecar, the first with everybody in it."""
     by_path: dict[Path, NamedRecording] = {}
     for one in recordings:
-        path = sidecar_paths(one)[0]
+        path = _paths_of(one)[0]
         first = by_path.get(path)
         by_path[path] = first.joined(one) if first else one
     return {one.key: one for one in by_path.values()}
@@ -246,8 +246,12 @@ def _says(written: WrittenSidecar | None, recording: NamedRecording | None) -> b
     """Return whether a sidecar says what it should, at a place where it may be."""
     if written is None or recording is None:
         return False
-    is_there = written.path in sidecar_paths(recording)
+    is_there = written.path in _paths_of(recording)
     return is_there and written.identity == recording.identity
+
+
+def _paths_of(recording: NamedRecording) -> list[Path]:
+    return sidecar_paths(recording.path, recording.kind)
 
 
 def _identity_of(recording: NamedRecording | None) -> str:
