@@ -8,9 +8,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
+from portraitd.datasets.annotations import DatasetRule
+from portraitd.datasets.output import lock_set
+from portraitd.datasets.planner import plan_from_store
 from portraitd.datasets.validate import check_format
+from portraitd.datasets.writer import WriteRequest, write_dataset
 from portraitd.media.jpeg import jpeg_size
+from portraitd.service.pools import assembling_policy
+from portraitd.workers import sandbox
+from portraitd.workers.pool import LocalExecutor
+from portraitd.workers.process import WorkerLimits
 from support.dataset_home import (
     ANN,
     BEA,
@@ -21,6 +30,7 @@ from support.dataset_home import (
     build_set,
     file_stats,
     labels,
+    opened_sets,
 )
 from support.dataset_loaders import load_set
 
@@ -255,6 +265,30 @@ def test_frames_match_the_stored_portraits(built: BuiltHome) -> None:
     assert compared >= 12
 
 
+@pytest.mark.skipif(
+    bool(list(sandbox.missing_essentials())), reason="the kernel supports no sandbox"
+)
+def test_a_sealed_worker_writes_every_format(copied: MakeHome, built: BuiltHome) -> None:
+    """It needs no library that it does not have yet."""
+    home = copied()
+    settings = home.settings
+    shutil.rmtree(settings.dataset_dir)
+    with lock_set(settings.dataset_dir):
+        pass
+    worker = LocalExecutor(1, WorkerLimits(0, 0, 120.0), assembling_policy(settings))
+    try:
+        with opened_sets(home) as store:
+            plan = plan_from_store(store, DatasetRule.of(settings.dataset))
+            request = WriteRequest(
+                plan, settings.state_dir, settings.inbox_dir, settings.dataset_dir, (), False
+            )
+            worker.submit(write_dataset, request).result(240.0)
+    finally:
+        worker.shutdown(cancel_futures=True)
+
+    assert list(file_stats(built.root)) == list(file_stats(settings.dataset_dir))
+
+
 # --- The loaders themselves.
 
 
@@ -297,10 +331,11 @@ def test_torchvision_numbers_both_splits_alike(built: BuiltHome, tmp_path: Path)
         assert found[f"{form} train"]["numbers"] == found[f"{form} val"]["numbers"]
         assert {ANN: 0, BEA: 1} == found[f"{form} val"]["numbers"]
     assert [[112, 112]] == found["chips112 train"]["sizes"]
-    ours = check_format(built.root, "voc")
-    splits = [found[f"voc {split}"] for split in ("train", "val")]
-    assert ours.images == sum(split["images"] for split in splits)
-    assert ours.faces == sum(split["boxes"] for split in splits)
+    for form in ("voc", "coco"):
+        ours = check_format(built.root, form)
+        splits = [found[f"{form} {split}"] for split in ("train", "val")]
+        assert ours.images == sum(split["images"] for split in splits)
+        assert ours.faces == sum(split["boxes"] for split in splits)
 
 
 def test_ultralytics_drops_nothing(built: BuiltHome, tmp_path: Path) -> None:
@@ -321,6 +356,23 @@ def test_ultralytics_drops_nothing(built: BuiltHome, tmp_path: Path) -> None:
         assert ours.images == sum(split["images"] for split in splits)
         assert ours.faces == sum(split["boxes"] for split in splits)
     assert before.items() <= file_stats(copy).items()
+
+
+def test_datumaro_reads_every_format(built: BuiltHome, tmp_path: Path) -> None:
+    """It knows the classes in each; of the tracks for CVAT it reads the boxes of all videos."""
+    found = load_set("datumaro", built.root, tmp_path)
+
+    for form in ("yolo", "yolo_face", "darknet", "coco", "voc", "imagefolder", "chips112"):
+        ours = check_format(built.root, form)
+        val = f"{form} valid" if form == "darknet" else f"{form} val"
+        splits = [found[f"{form} train"], found[val]]
+        assert ours.images == sum(split["images"] for split in splits)
+        assert ours.faces == sum(split["boxes"] for split in splits)
+    classes = {name: one["classes"] for name, one in found.items()}
+    assert [3, 3, 3, 1] == [
+        classes[f"{form} train"] for form in ("yolo", "darknet", "coco", "yolo_face")
+    ]
+    assert 2 == classes["imagefolder train"]
 
 
 def test_webdataset_reads_every_sample(built: BuiltHome, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The real loaders, each in its own process: `python dataset_loaders.py NAME SET` prints JSON.
 
 They print warnings, patch modules and write settings, so they must not run in the test process.
+Datumaro needs OpenCV 4, so it cannot be installed beside portraitd: `pip install datumaro pytest`
+in an environment of its own, and run this file there.
 """
 
 from __future__ import annotations
@@ -17,19 +19,17 @@ from typing import Any
 
 import pytest
 
-PACKAGES = {
-    "pycocotools": "pycocotools",
-    "supervision": "supervision",
-    "torchvision": "torchvision",
-    "ultralytics": "ultralytics",
-    "webdataset": "webdataset",
+INSTALLED_BY = {
+    "datumaro": "an environment of its own has it",
+    "torchvision": "`uv sync --group yolo` installs it",
+    "ultralytics": "`uv sync --group yolo` installs it",
 }
 
 
 def load_set(name: str, root: Path, scratch: Path) -> dict[str, Any]:
     """Load a set with a loader; skip the test if the loader is not installed."""
-    if importlib.util.find_spec(PACKAGES[name]) is None:
-        pytest.skip(f"{name} is not installed; `uv sync --group yolo` installs it")
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed; {INSTALLED_BY.get(name, '`uv sync` installs it')}")
     answer = subprocess.run(
         [sys.executable, "-W", "ignore", __file__, name, str(root)],
         env={**os.environ, "YOLO_CONFIG_DIR": str(scratch), "YOLO_OFFLINE": "true"},
@@ -91,8 +91,8 @@ def supervision(root: Path) -> dict[str, Any]:
 
 
 def torchvision(root: Path) -> dict[str, Any]:
-    """Return images and class numbers of each split of the face folders."""
-    from torchvision.datasets import ImageFolder, VOCDetection
+    """Return images and class numbers of the face folders, and images and boxes of COCO and VOC."""
+    from torchvision.datasets import CocoDetection, ImageFolder, VOCDetection
 
     found = {}
     for form in ("imagefolder", "chips150", "chips112"):
@@ -110,6 +110,11 @@ def torchvision(root: Path) -> dict[str, Any]:
             len(voc[number][1]["annotation"].get("object", [])) for number in range(len(voc))
         )
         found[f"voc {split}"] = {"images": len(voc), "boxes": boxes}
+        with contextlib.redirect_stdout(io.StringIO()):
+            annotations = root / "coco" / "annotations" / f"instances_{split}.json"
+            coco = CocoDetection(root / "coco" / split, str(annotations))
+        boxes = sum(len(coco[number][1]) for number in range(len(coco)))
+        found[f"coco {split}"] = {"images": len(coco), "boxes": boxes}
     return found
 
 
@@ -165,12 +170,38 @@ def webdataset(root: Path) -> dict[str, Any]:
     return found
 
 
+def datumaro(root: Path) -> dict[str, Any]:
+    """Return images, annotations and classes of each subset, by format."""
+    from datumaro import AnnotationType, Dataset
+
+    found = {}
+    for folder, form in (
+        ("yolo", "yolo"),
+        ("yolo_face", "yolo"),
+        ("darknet", "yolo"),
+        ("coco", "mmdet_coco"),
+        ("voc/VOCdevkit/VOC2012", "voc"),
+        ("cvat", "cvat"),
+        ("imagefolder", "imagenet_with_subset_dirs"),
+        ("chips112", "imagenet_with_subset_dirs"),
+    ):
+        dataset = Dataset.import_from(str(root / folder), form)
+        names = [label.name for label in dataset.categories()[AnnotationType.label].items]
+        for name, subset in dataset.subsets().items():
+            found[f"{folder.partition('/')[0]} {name}"] = {
+                "images": len(subset),
+                "boxes": sum(len(item.annotations) for item in subset),
+                "classes": len(names),
+            }
+    return found
+
+
 if __name__ == "__main__":
     # Functions here have the names of packages, which this folder must not hide.
     sys.path = [
         entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).parent
     ]
-    loader = {"pycocotools": pycocotools, "supervision": supervision,
+    loader = {"datumaro": datumaro, "pycocotools": pycocotools, "supervision": supervision,
               "torchvision": torchvision, "ultralytics": ultralytics,
               "webdataset": webdataset}[sys.argv[1]]  # fmt: skip
     print("\n" + json.dumps(loader(Path(sys.argv[2]))))

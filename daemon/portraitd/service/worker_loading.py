@@ -47,6 +47,8 @@ _PLANNING = ("portraitd.datasets.dataset_results", "portraitd.datasets.planner")
 
 _ASSEMBLY = (
     "cv2",
+    # NumPy imports it when it is asked for distinct values.
+    "numpy.ma",
     "portraitd.datasets.contact_sheet",
     "portraitd.datasets.dataset_results",
     "portraitd.datasets.face_light",
