@@ -249,9 +249,7 @@ class Reviewer:
             ):
                 continue
             at = self.settings.people_dir / portraits[track.face]
-            target = (
-                folders[home] if home else self.settings.people_dir / track.label.replace(":", "")
-            )
+            target = folders[home] if home else self.settings.people_dir / name_folder(track.label)
             if not target.exists():
                 target.mkdir()
                 self.gestures["made a folder"] += 1
@@ -262,6 +260,11 @@ class Reviewer:
                 selections.add((f"moved from {at.parent.name}", target.name))
         self.drags.update(kind.partition(" from ")[0] for kind, _ in selections)
         return bool(selections)
+
+
+def name_folder(label: str) -> str:
+    """Return the name of the folder of a person."""
+    return label.replace(":", "")
 
 
 def people_of(tracks: Any) -> dict[int, str]:
