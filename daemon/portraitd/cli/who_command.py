@@ -1,4 +1,4 @@
-"""``portraitd who``: find whom a picture shows."""
+"""``portraitd who``: find who a picture shows."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A *unit* must not be divided: a recording, a segment of one that no track crosses, or a track.
 Each unit is assigned when it is first seen, and the assignment is stored. People share units, so
-no assignment gives everybody the wanted shares. The rarest people are placed first, as in
+no assignment gives every person the wanted shares. The rarest people are placed first, as in
 iterative stratification of multi-label data (Sechidis, Tsoumakas, Vlahavas 2011), which here
 counts faces instead of examples. Then units are moved, alone and in pairs, while that brings the
 people nearer to the wanted shares.

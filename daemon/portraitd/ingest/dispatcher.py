@@ -393,7 +393,7 @@ class Dispatcher(Stage):
         )
         log.info(
             "file_" + state,
-            path=display_path(file.path),
+            **_identify(file),
             **_logged(self._files.get(file.id).reason),
             sha256=facts.sha256[:12],
             kind=facts.kind,
@@ -479,7 +479,12 @@ class Dispatcher(Stage):
     def _move(self, file: KnownFile, state: FileState, reason: Reason, now_s: float) -> None:
         self._files.move_on(file.id, state, now_s, reason)
         say = log.warning if state is FileState.FAILED else log.info
-        say("file_" + state, path=display_path(file.path), **_logged(reason))
+        say("file_" + state, **_identify(file), **_logged(reason))
+
+
+def _identify(file: KnownFile) -> dict[str, str | int]:
+    """Return what the log says of a file: the path of a reference picture names a person."""
+    return {"file": file.id} if file.is_reference else {"path": display_path(file.path)}
 
 
 def slice_s(settings: Settings) -> float:

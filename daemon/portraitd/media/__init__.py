@@ -1,4 +1,4 @@
 """Stage 2: read untrusted files and their frames, and the file primitives that all packages share.
 
-Only workers import what decodes; `fs` and `container` are for everybody.
+Only workers import what decodes; every process may import `fs` and `container`.
 """

@@ -275,7 +275,7 @@ class SuggestionRule:
         gap_range: The gap counts within these limits.
         quality: What the quality of the best track adds, for the one of the two for whom that is
             less. With some models poor faces are far from their own person, with others they
-            are near to everybody.
+            are near to every other.
         enough_quality: A higher quality counts as this.
         log_ratio: What the logarithm of the ratio of their numbers of tracks adds, the larger
             one to the smaller: few faces near a person of many are rather one of theirs than

@@ -107,7 +107,7 @@ class Snapshot:
 
 
 class SnapshotReader:
-    """Reads snapshots; everybody who asks in one tick gets the same.
+    """Reads snapshots; all that ask in one tick get the same one.
 
     Args:
         database: An open store.

@@ -144,7 +144,7 @@ DLIB = EmbedderCard(
         vector_length=1.4,
         # At the upper ends, on labelled photos and clips, one face in fifty is within 0.46 of a
         # stranger. Half-way down it is one in five, near the lower ends it is most: a face without
-        # detail is near to everybody.
+        # detail is near to every other face.
         quality=QualityRule(
             sharpness=(2.0, 14.0), size_px=(16.0, 80.0), frontal=(0.0, 0.12), uses_confidence=True
         ),

@@ -3,7 +3,7 @@
 ::
 
     people/Anna/ref.jpg
-      tree/reference_pictures   what is in the folders, and whom each folder is about
+      tree/reference_pictures   what is in the folders, and who each folder is about
       reference_stage           settled pictures → files to read, as those of the inbox
       ingest                    decoded in a worker: one face, or the clearly largest
       reference_stage           a finished picture → an edit: this face is Anna's

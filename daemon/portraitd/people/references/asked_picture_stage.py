@@ -1,4 +1,4 @@
-"""Answer reviewers who ask whom a picture shows, in a text beside it.
+"""Answer reviewers who ask who a picture shows, in a text beside it.
 
 A worker decodes the picture and finds its faces. They are compared with all known people, and not
 stored. An answer is replaced when the picture is, and removed when the picture goes; deleting it
@@ -134,7 +134,8 @@ class AskedPictureStage(Stage):
             text = f"This picture cannot be read: {error}."
         lines = f"{escape_unprintable(reading.name)}\n\n{text}\n\n{_HINT}\n"
         self._texts[reading.name] = reading.identity, lines.encode()
-        log.info("picture_answered", name=reading.name)
+        # Without its name, which may be a person's.
+        log.info("picture_answered", size=len(lines))
 
     def _describe(self, found: SliceFaces) -> str:
         try:

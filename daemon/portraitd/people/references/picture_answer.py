@@ -1,4 +1,4 @@
-"""Whom a picture shows, as an answer to the question "who is this?"."""
+"""Answer the question "who is this?" about a picture: the faces in it, and who they may be."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LIKELY, _UNSURE = 0.9, 0.5
 
 @dataclass(frozen=True, slots=True)
 class PictureFace:
-    """A face of a picture, and whom it may show, the most likely first.
+    """A face of a picture, and who it may be, the most likely first.
 
     Attributes:
         box: In pixels of the picture.
@@ -33,7 +33,7 @@ class PictureFace:
 
 
 def identify_faces(database: Database, found: SliceFaces, space: str) -> list[PictureFace]:
-    """Return whom the faces of a picture may show, from left to right.
+    """Return who the faces of a picture may be, from left to right.
 
     Args:
         database: The store.

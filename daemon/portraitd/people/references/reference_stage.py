@@ -25,7 +25,7 @@ from portraitd.people.names import number_in
 from portraitd.people.tree.reference_pictures import ReferencePlace, ReferenceScan
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.replay import Corrections
-from portraitd.store.files import Files, FoundFile, KnownFile, display_path
+from portraitd.store.files import Files, FoundFile, KnownFile
 from portraitd.store.reference_faces import ReferenceFace, ReferenceFaces
 from portraitd.store.review_notices import ReviewNotices
 
@@ -179,7 +179,7 @@ class ReferenceStage(Stage):
         if ready:
             self._files.note_references(self._root, ready, now.wall_s)
             for one in ready:
-                log.info("reference_found", path=display_path(one.path), size=one.stamp.size)
+                log.info("reference_found", size=one.stamp.size)
         # A picture that has to wait longer is not work that can be done now.
         self._unsettled = len(new) - len(ready) - waiting
 
@@ -196,7 +196,7 @@ class ReferenceStage(Stage):
                 missing[file.id] = since_s
                 continue
             self._files.move_on(file.id, FileState.GONE, now.wall_s, Reason.of(ReasonCode.REMOVED))
-            log.info("reference_gone", path=display_path(file.path))
+            log.info("reference_gone", file=file.id)
         self._missing_since_s = missing
 
     def _record(self, scan: ReferenceScan, now: Now) -> None:

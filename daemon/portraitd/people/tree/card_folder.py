@@ -8,8 +8,8 @@ The folder holds a note that lists every card that is out. ``read`` compares the
 folder and changes nothing; ``update`` writes and removes cards. What was done with a card is not
 taken back or covered: a listed card that is not in its place is left alone until it is closed.
 
-Everybody may write to the folder: the size and type of a file are checked before it is read, and no
-link is followed. What is not a card is never touched.
+Every reviewer may write to the folder: the size and type of a file are checked before it is read,
+and no link is followed. What is not a card is never touched.
 """
 
 from __future__ import annotations

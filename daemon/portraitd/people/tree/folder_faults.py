@@ -1,7 +1,7 @@
 """Which folders of the tree cannot be read or written, and why.
 
 One folder that a reviewer made without permissions for the group, or that an administrator
-mounted read-only, must not stop publishing for everybody else: its fault is its own.
+mounted read-only, must not stop publishing for everyone else: its fault is its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Find the reference pictures: pictures of reviewers' own, in a folder that says whom they show.
+"""Find the reference pictures: pictures of reviewers' own, in a folder that says who they show.
 
 portraitd reads such a picture and never writes, moves or removes it.
 """
@@ -52,7 +52,7 @@ def stamp_picture(fd: int, name: str) -> Stamp | None:
 
 
 class ReferencePlace(NamedTuple):
-    """A reference picture, and the folder that says whom it shows.
+    """A reference picture, and the folder that says who it shows.
 
     Attributes:
         stamp: The file as it is now.
