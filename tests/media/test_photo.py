@@ -92,7 +92,7 @@ def test_every_format_is_read(tmp_path: Path, suffix: str, form: PhotoFormat) ->
     assert ("RGBW", False) == (corners(image), is_cut)
 
 
-@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
 @pytest.mark.parametrize(
     ("orientation", "expected"),
     [(1, "RGBW"), (2, "GRWB"), (3, "BWRG"), (4, "WBGR"), (5, "RWBG"), (6, "WRGB"), (7, "BGRW"),

@@ -124,6 +124,10 @@ _HEADS = (
 )
 
 
+_TURNED_BY_DECODER = frozenset({PhotoFormat.HEIC, PhotoFormat.TIFF})
+"""Pillow, OpenCV and libheif return these upright, whatever is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class PhotoFacts:
     """What the header of a picture says.
@@ -131,7 +135,7 @@ class PhotoFacts:
     Attributes:
         width_px, height_px: Of the upright picture.
         frames: How many pictures it holds; more than one is a short video.
-        orientation: By EXIF, 1 to 8; 1 for HEIC, which has its own.
+        orientation: By EXIF, 1 to 8; 1 for HEIC and TIFF, which decoders turn upright.
         recorded: When it was taken; None if it does not say.
     """
 
@@ -256,7 +260,7 @@ def read_facts(data: bytes, form: PhotoFormat) -> PhotoFacts:
         if form is PhotoFormat.JPEG:
             _expect_few_scans(data, width * height)
         exif = _exif_of(header)
-        orientation = 1 if form is PhotoFormat.HEIC else _orientation_of(exif)
+        orientation = 1 if form in _TURNED_BY_DECODER else _orientation_of(exif)
         if orientation in (5, 6, 7, 8):
             width, height = height, width
         # Pages of a TIFF are no moments.
@@ -279,10 +283,10 @@ def read_tags(file: BinaryIO) -> PhotoTags:
         width, height = header.size
         orientation = _orientation_of(_exif_of(header))
         if form is PhotoFormat.HEIC:
-            # libheif shows it upright; others find its orientation in EXIF.
+            # libheif has its own; other programs find it in EXIF.
             orientation = header.info.get("original_orientation") or 1
-            if orientation >= 5:
-                width, height = height, width
+        if form in _TURNED_BY_DECODER and orientation >= 5:
+            width, height = height, width
         xmp = header.info.get("xmp", b"")
         data = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
         return PhotoTags(width, height, orientation, data if len(data) <= MAX_XML_BYTES else b"")
@@ -299,8 +303,10 @@ def read_photo(data: bytes, form: PhotoFormat) -> tuple[Image, bool]:
     """
     if form is PhotoFormat.HEIC:
         return _read_heic(data), False
-    with _header(io.BytesIO(data), form) as header:
-        orientation = _orientation_of(_exif_of(header))
+    orientation = 1
+    if form not in _TURNED_BY_DECODER:
+        with _header(io.BytesIO(data), form) as header:
+            orientation = _orientation_of(_exif_of(header))
     image, is_cut = _decoded(data), _is_cut_short(data, form)
     if image is None and is_cut:
         # The copy broke off: what is there is a picture as far as it goes.
