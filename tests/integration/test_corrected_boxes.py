@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +17,11 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
+from portraitd.cli.dataset_imports import plan_import, record
 from portraitd.model.edit import UndoEntry
 from portraitd.model.face import Box
+from portraitd.service.control import IMPORT_BOXES
+from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.ledger import Ledger
 from support.cli_runner import make_runner, stderr_of
@@ -273,3 +277,177 @@ def test_twenty_corrections_come_back_are_undone_and_survive_a_rebuild(
     undo_all(home)
     undo_all(home)
     assert approximately(corrected.expected) == approximately(places(home))
+
+
+def codes(found: dict[str, Any]) -> Counter[str]:
+    return Counter(one["code"] for one in found["problems"])
+
+
+def without_attributes(task: Task) -> Task:
+    """As if the labels of the task had no attributes."""
+    for track in task.tracks:
+        for shape in track.keyframes.values():
+            shape.attributes.clear()
+    return task
+
+
+def test_what_does_not_match_is_listed_and_changes_nothing(
+    home: Home, command: Import, tmp_path: Path
+) -> None:
+    task = Task.upload(exported(home))
+    task.draw(Box(8, 200, 88, 290), 3, "Eve")
+    task.draw(Box(8, 200, 88, 290), 4, "unused-7")
+    task.draw(Box(8, 200, 12, 290), 5, ANN)
+    task.draw(Box(8, 200, 88, 290), 9_999, ANN)
+    task.frames = 10_001
+    before = ledger(home)
+
+    found = command("cvat", task.export(tmp_path / "task.zip"))
+
+    assert {"label_unknown": 2, "box_unusable": 1, "frame_unknown": 1} == codes(found)
+    assert any("frame 3: Eve" in one["place"] for one in found["problems"])
+    assert ("Nothing to record.", before) == (found["answer"], ledger(home))
+
+
+def test_faces_that_are_missing_without_a_reason_are_kept(
+    home: Home, command: Import, tmp_path: Path
+) -> None:
+    """Without attributes, or where most are missing, they are listed; an option deletes them."""
+    (first, *_) = [face for face in visible(home) if face.person]
+    task = without_attributes(Task.upload(exported(home)))
+    task.delete(first.box, number_of(first.t_s))
+    plain = task.export(tmp_path / "plain.zip", "gala.mp4")
+    empty = Task.upload(exported(home))
+    empty.tracks.clear()
+    nothing = empty.export(tmp_path / "empty.zip", "gala.mp4")
+
+    found = command("cvat", plain, "--dry-run")
+    assert {"face_missing": 1} == codes(found)
+    assert 0 == found["deleted"]
+    assert {"face_missing": len(visible(home))} == codes(command("cvat", nothing, "--dry-run"))
+    assert "Nothing to record." == command("cvat", plain)["answer"]
+
+    found = command("cvat", plain, "--delete-missing")
+    assert (1, []) == (found["deleted"], found["problems"])
+    home.run()
+    assert first not in visible(home)
+    assert "exclude" == ledger(home)[-1]
+
+
+def test_a_face_that_was_found_after_the_export_is_kept(
+    home: Home, command: Import, tmp_path: Path
+) -> None:
+    """A box that came by another file is not in this one."""
+    task = Task.upload(exported(home))
+    old = task.export(tmp_path / "old.zip")
+    task.draw(Box(8, 200, 88, 290), number_of(visible(home)[0].t_s), ANN)
+    command("cvat", task.export(tmp_path / "new.zip"))
+    home.run()
+    before = places(home)
+
+    found = command("cvat", old)
+
+    assert {"face_newer": 1} == codes(found)
+    assert before == places(home)
+
+
+def test_the_recording_is_found_by_keys_by_name_or_as_it_is_given(
+    home: Home, command: Import, tmp_path: Path
+) -> None:
+    task = without_attributes(Task.upload(exported(home)))
+    unnamed = task.export(tmp_path / "unnamed.zip")
+    known = task.export(tmp_path / "known.zip", "gala.mp4")
+    unchanged = len(visible(home))
+
+    assert {"image_unknown": 1} == codes(command("cvat", unnamed, "--dry-run"))
+    for file, options in (
+        (known, ()),
+        (unnamed, ("--recording", "films/gala.mp4")),
+        (unnamed, ("--recording", home.inbox / "films/gala.mp4")),
+    ):
+        found = command("cvat", file, "--dry-run", *options)
+        assert (unchanged, []) == (found["unchanged"], found["problems"])
+    task.size = (640, 480)
+    wrong = task.export(tmp_path / "wrong.zip", "gala.mp4")
+    assert {"size_differs": 1} == codes(command("cvat", wrong, "--dry-run"))
+
+
+def test_without_its_file_a_recording_gets_no_new_boxes(
+    home: Home, command: Import, tmp_path: Path
+) -> None:
+    """Frame numbers mean nothing without it; of images, what needs no frame is taken over."""
+    coco = home.settings.dataset_dir / "coco/annotations/instances_train.json"
+    document = json.loads(coco.read_text())
+    moved, relabelled = document["annotations"][0], document["annotations"][-1]
+    moved["bbox"][0] += 9
+    labels = {one["name"]: one["id"] for one in document["categories"]}
+    was_ann = relabelled["category_id"] == labels[ANN]
+    relabelled["category_id"] = labels[BEA if was_ann else ANN]
+    coco_file = tmp_path / "coco.json"
+    coco_file.write_text(json.dumps(document))
+    task = Task.upload(exported(home)).export(tmp_path / "task.zip")
+    (home.inbox / "films/gala.mp4").unlink()
+
+    assert {"frames_unreadable": 1} == codes(command("cvat", task, "--dry-run"))
+    found = command("coco", coco_file, "--dry-run")
+    assert {"frames_unreadable": 1} == codes(found)
+    assert (0, 1) == (found["moved"], found["relabelled"])
+
+
+def test_images_are_corrected_as_well(home: Home, command: Import, tmp_path: Path) -> None:
+    """A label of one image counts for the face in it, the rest of its track stays."""
+    coco = home.settings.dataset_dir / "coco/annotations/instances_train.json"
+    document = json.loads(coco.read_text())
+    moved, deleted, relabelled = document["annotations"][:3]
+    image = next(one for one in document["images"] if one["id"] == moved["image_id"])
+    moved["bbox"][0] += 9
+    labels = {one["name"]: one["id"] for one in document["categories"]}
+    relabelled["category_id"] = labels["unknown"]
+    document["annotations"].remove(deleted)
+    new = {"id": 10**6, "image_id": image["id"], "bbox": [8, 200, 80, 90], "iscrowd": 0}
+    document["annotations"].append(new | {"category_id": labels[BEA]})
+    path = tmp_path / "corrected.json"
+    path.write_text(json.dumps(document))
+
+    found = command("coco", path)
+    home.run()
+
+    assert [] == found["problems"]
+    assert [1, 1, 1, 1] == [found[one] for one in ("moved", "new", "deleted", "relabelled")]
+    t_s = round(image["time_s"], 3)
+    here = {face.box: face.person for face in visible(home) if round(face.t_s, 3) == t_s}
+    left, top, width, height = moved["bbox"]
+    assert here.keys() >= {Box(left, top, left + width, top + height), Box(8, 200, 88, 290)}
+    assert BEA == here[Box(8, 200, 88, 290)]
+    unsorted = next(face for face in visible(home) if face.id == relabelled["id"])
+    assert unsorted.person is None
+    assert deleted["id"] not in {face.id for face in visible(home)}
+
+
+def test_the_running_service_records_what_a_command_asks_for(home: Home, tmp_path: Path) -> None:
+    """The command leaves a request; the service reads the boxes and publishes the people."""
+    corrected = correct(home)
+    file = corrected.task.export(tmp_path / "task.zip")
+    plan = plan_import(home.settings, "cvat", file, None, False)
+    with home.opened() as service, ThreadPoolExecutor(1) as threads:
+        # It holds the lock, as a service does, and ticks while the command waits.
+        answer = threads.submit(record, home.settings, plan.edits)
+        while not answer.done():
+            home.tick(service)
+        home.run_until_idle(service)
+
+    assert "Recorded" in answer.result()
+    assert approximately(corrected.expected) == approximately(places(home))
+
+
+def test_a_request_that_is_no_import_is_refused(home: Home) -> None:
+    requests = ControlFiles(home.settings.requests_dir)
+    with home.opened() as service:
+        texts = "x", "[]", "[[], [[1]]]", '[[["draw", 1, []]], []]', '[[], [["eat", 1, [2]]]]'
+        names = [requests.leave(ControlRequest(IMPORT_BOXES, arguments=(text,))) for text in texts]
+        home.tick(service)
+
+    for name in names:
+        text, is_granted = requests.answer_to(name) or ("", True)
+        assert not is_granted
+        assert "no edits of an import" in text

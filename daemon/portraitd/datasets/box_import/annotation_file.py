@@ -10,30 +10,32 @@ from pathlib import Path
 from portraitd.model.errors import ConfigError
 
 MAX_BYTES = 256 << 20
-"""Of a file, and of all that is read from an archive, unpacked."""
 
 MAX_MEMBERS = 100_000
 """A CVAT export with images has a member for each."""
 
 
-def read_annotations(path: Path, ending: str) -> list[tuple[str, str]]:
+def read_annotations(path: Path, ending: str, max_bytes: int = MAX_BYTES) -> list[tuple[str, str]]:
     """Return the name and text of each annotation file.
 
     Args:
         path: A file, or a zip archive with such files.
         ending: Of their names, as ``.xml``.
+        max_bytes: Of the file, and of all annotations, unpacked.
 
     Raises:
         ConfigError: It cannot be read, is too large, or contains none.
     """
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(max_bytes + 1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"{path} is larger than {MAX_BYTES >> 20} MB")
-    members = _unpack(path, data, ending) if data.startswith(b"PK") else [(path.name, data)]
+    if len(data) > max_bytes:
+        raise ConfigError(f"{path} is larger than {max_bytes >> 20} MB")
+    members = (
+        _unpack(path, data, ending, max_bytes) if data.startswith(b"PK") else [(path.name, data)]
+    )
     found = []
     for name, content in members:
         try:
@@ -43,7 +45,7 @@ def read_annotations(path: Path, ending: str) -> list[tuple[str, str]]:
     return found
 
 
-def _unpack(path: Path, data: bytes, ending: str) -> list[tuple[str, bytes]]:
+def _unpack(path: Path, data: bytes, ending: str, max_bytes: int) -> list[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
@@ -53,14 +55,14 @@ def _unpack(path: Path, data: bytes, ending: str) -> list[tuple[str, bytes]]:
             if not wanted:
                 raise ConfigError(f"{path} has no {ending} file in it")
             found: list[tuple[str, bytes]] = []
-            left = MAX_BYTES
+            left = max_bytes
             for one in wanted:
                 # What the directory of the archive says about sizes may be false.
                 with archive.open(one) as file:
                     content = file.read(left + 1)
                 left -= len(content)
                 if left < 0:
-                    raise ConfigError(f"{path} unpacks to more than {MAX_BYTES >> 20} MB")
+                    raise ConfigError(f"{path} unpacks to more than {max_bytes >> 20} MB")
                 found.append((one.filename, content))
             return found
     except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as error:
