@@ -100,6 +100,7 @@ def test_a_photo_gets_a_sidecar(with_photo: Home, home: Home) -> None:
     home.run()
     sidecar = home.inbox / f"{PHOTO}.xmp"
     stamp, before = sidecar.stat(), home.rows("file_steps")
+    assert stamp.st_mode == (home.inbox / PHOTO).stat().st_mode
 
     facts = exif(sidecar)
     assert ["Ada"] == facts["Subject"] == facts["PersonInImage"]
@@ -205,6 +206,25 @@ def test_an_inbox_that_cannot_be_written_is_said(home: Home) -> None:
     assert ["Ada"] == exif(home.inbox / f"{PHOTO}.xmp")["Subject"]
 
     folder.chmod(0o755)
+    home.run()
+    assert ["Eve"] == exif(home.inbox / f"{PHOTO}.xmp")["Subject"]
+
+
+def test_the_folder_under_a_missing_share_is_left_alone(home: Home) -> None:
+    """What was written on the share is neither forgotten nor written elsewhere."""
+    share = home.settings.home_dir / "share"
+    home.inbox.rename(share)
+    home.inbox.mkdir()
+    (home.people / "Ada").rename(home.people / "Eve")
+    with home.opened() as service:
+        for _ in range(20):
+            home.tick(service)
+        assert {"Eve": 1} == folders(home)
+        assert not service.sidecars.pending
+    assert [] == list(home.inbox.iterdir())
+
+    home.inbox.rmdir()
+    share.rename(home.inbox)
     home.run()
     assert ["Eve"] == exif(home.inbox / f"{PHOTO}.xmp")["Subject"]
 

@@ -15,6 +15,7 @@ from portraitd.config import InboxSettings
 from portraitd.ingest.mounts import (
     MARKER,
     file_system_type,
+    is_folder_of,
     mark,
     needs_polling,
     read_token,
@@ -133,6 +134,11 @@ class Admission(Stage):
         return bool(self._share_error() or self._unavailable) or (
             self._token is not None and read_token(self._inbox_dir) != self._token
         )
+
+    @property
+    def lacks_inbox(self) -> bool:
+        """Return whether the inbox is unavailable, also before it was scanned."""
+        return self.is_unavailable or not is_folder_of(self._inbox_dir, self._files.read_marker())
 
     def has_lost(self, path: Path) -> bool:
         """Return whether a file cannot be read because the inbox is unavailable."""

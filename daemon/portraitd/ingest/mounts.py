@@ -58,6 +58,11 @@ def read_token(root: Path) -> str | None:
     return found[1].decode() if found else ""
 
 
+def is_folder_of(root: Path, recorded: str | None) -> bool:
+    """Return whether a folder has the token that was recorded; True if none was."""
+    return recorded is None or read_token(root) == recorded
+
+
 def mark(root: Path) -> str:
     """Create the marker in a folder, or give the one that is there a token. Return the token.
 

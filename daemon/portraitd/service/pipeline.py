@@ -210,7 +210,7 @@ class Service:
             executor,
             wake,
             self.review.has_read_everything,
-            lambda: self.admission.is_unavailable,
+            lambda: self.admission.lacks_inbox,
         )
         self.asked_pictures = AskedPictureStage(
             settings.people_dir,
@@ -279,7 +279,7 @@ class Service:
             executor,
             wake,
             lambda: self.working,
-            lambda: self.admission.is_unavailable,
+            lambda: self.admission.lacks_inbox,
         )
         self.dataset = DatasetStage(
             DatasetStore(database, files),

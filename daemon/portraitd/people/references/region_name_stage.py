@@ -96,13 +96,16 @@ class RegionNameStage(Stage):
         self._reading: list[_Reading] = []
         self._found: dict[int, dict[int, str]] = {}
         self._pause = BackOff(SEARCH_S)
+        self._has_inbox = True
 
     @property
     def pending(self) -> bool:
-        """Return whether a photo is still to be read, or its names are to be recorded."""
-        return self._is_wanted and bool(
-            self._reading or self._found or self._searched != self._readings.version()
-        )
+        """Return whether a photo can still be read, or its names are to be recorded."""
+        return bool(self._reading or self._found) or (self._may_have_unread and self._has_inbox)
+
+    @property
+    def _may_have_unread(self) -> bool:
+        return self._is_wanted and self._searched != self._readings.version()
 
     @property
     def has_names(self) -> bool:
@@ -115,8 +118,6 @@ class RegionNameStage(Stage):
 
     def tick(self, now: Now) -> None:
         """Record what was read, and have more photos read."""
-        if not self.pending:
-            return
         self._collect(now)
         if self._found and self._is_read(now):
             self._record(now)
@@ -125,7 +126,10 @@ class RegionNameStage(Stage):
 
     def _search(self, now: Now) -> None:
         """Have photos read that were not read as they are."""
-        if self._searched == self._readings.version() or self._is_unavailable():
+        if not self._may_have_unread:
+            return
+        self._has_inbox = not self._is_unavailable()
+        if not self._has_inbox:
             return
         version = self._readings.version()
         known = self._found.keys() | {one.file.id for one in self._reading}

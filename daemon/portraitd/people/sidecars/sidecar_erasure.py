@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from portraitd.ingest.mounts import read_token
+from portraitd.ingest.mounts import is_folder_of
 from portraitd.media.xml_tree import UnmergeableFile
 from portraitd.model.sidecar import SidecarKind
 from portraitd.people.sidecars.sidecar_content import write_sidecar
@@ -43,8 +43,7 @@ def erase_from_sidecars(database: Database, inbox_dir: Path) -> SidecarErasure:
         for one in sidecars.written()
         if one.identity and (one.key not in desired or desired[one.key].identity != one.identity)
     ]
-    recorded = Files(database, inbox_dir).read_marker()
-    if outdated and recorded is not None and read_token(inbox_dir) != recorded:
+    if outdated and not is_folder_of(inbox_dir, Files(database, inbox_dir).read_marker()):
         return SidecarErasure({str(inbox_dir): "not mounted"})
     unavailable, left = {}, []
     for one in outdated:

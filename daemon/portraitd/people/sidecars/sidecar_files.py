@@ -64,11 +64,14 @@ class SidecarFiles:
         with open_root(self._inbox_dir) as root_fd, open_parent(str(path), root_fd) as (fd, name):
             return self._read(fd, name)
 
-    def update(self, path: Path, write: Callable[[bytes | None], bytes | None]) -> bool:
+    def update(
+        self, path: Path, write: Callable[[bytes | None], bytes | None], beside: str = ""
+    ) -> bool:
         """Replace a sidecar by what a function makes of it. Return whether it changed.
 
         Args:
             path: Below the inbox.
+            beside: Name of the recording, whose readers may read a new sidecar, too.
             write: Gets the content, None without a file; returns the new one, or None for none.
 
         Raises:
@@ -85,8 +88,7 @@ class SidecarFiles:
             if after is None:
                 os.unlink(name, dir_fd=fd)
             else:
-                mode = _MODE if before is None else stat.S_IMODE(os.stat(name, dir_fd=fd).st_mode)
-                replace_file(fd, name, after, mode)
+                replace_file(fd, name, after, _mode_of(fd, beside if before is None else name))
             return True
 
     @staticmethod
@@ -95,6 +97,15 @@ class SidecarFiles:
         if data is None and entry_exists(fd, name):
             raise UnmergeableFile("a link, not readable, or larger than 1 MB")
         return data
+
+
+def _mode_of(fd: int, name: str) -> int:
+    """Return the mode of a file without execution; readable and writable for its owner."""
+    try:
+        facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return _MODE
+    return stat.S_IMODE(facts.st_mode) & 0o666 | 0o600
 
 
 def sidecar_paths(recording: Path, kind: SidecarKind) -> list[Path]:

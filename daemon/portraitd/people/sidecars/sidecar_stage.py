@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor, Future
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ AT_ONCE = 8
 """Headers that workers read at a time."""
 
 BATCH = 50
-"""Sidecars without a photo to read that are written in one tick."""
+"""Sidecars that are looked at in one tick."""
 
 
 class _Reading(NamedTuple):
@@ -93,13 +94,14 @@ class SidecarStage(Stage):
         self._waiting: dict[SidecarKey, NamedRecording | None] = {}
         self._left_alone: dict[SidecarKey, str] = {}
         self._reading: list[_Reading] = []
+        self._has_inbox = True
 
     @property
     def pending(self) -> bool:
-        """Return whether a sidecar may have to be written."""
-        return bool(self._waiting or self._reading) or (
-            self._is_in_use and self._compared != self._sidecars.version()
-        )
+        """Return whether a sidecar may have to be written, and can be."""
+        if self._waiting or self._reading:
+            return self._has_inbox
+        return self._is_in_use and self._compared != self._sidecars.version()
 
     def release(self) -> None:
         """Drop what was compared, and the headers that workers have."""
@@ -109,21 +111,19 @@ class SidecarStage(Stage):
         """Compare when something has changed, and write what differs."""
         if self._is_due(now):
             self._compare(now)
-        if not (self._waiting or self._reading) or self._is_unavailable():
+        if not (self._waiting or self._reading):
+            return
+        self._has_inbox = not self._is_unavailable()
+        if not self._has_inbox:
             return
         self._collect(now)
-        without_photo = [
-            (key, one)
-            for key, one in self._waiting.items()
-            if one is None or one.kind is SidecarKind.NFO
-        ]
-        for key, recording in without_photo[:BATCH]:
-            del self._waiting[key]
-            self._write(key, recording, None, now)
-        photos = [one for one in self._waiting.values() if one and one.kind is SidecarKind.XMP]
-        for recording in photos[: max(AT_ONCE - len(self._reading), 0)]:
-            del self._waiting[recording.key]
-            self._begin(recording, now)
+        for key, recording in list(islice(self._waiting.items(), BATCH)):
+            if recording is None or recording.kind is SidecarKind.NFO:
+                del self._waiting[key]
+                self._write(key, recording, None, now)
+            elif len(self._reading) < AT_ONCE:
+                del self._waiting[key]
+                self._begin(recording, now)
 
     @property
     def _is_in_use(self) -> bool:
@@ -225,7 +225,9 @@ class SidecarStage(Stage):
         recording: NamedRecording | None = None,
         tags: PhotoTags | None = None,
     ) -> None:
-        if self._sidecar_files.update(path, partial(write_sidecar, kind, recording, tags)):
+        write = partial(write_sidecar, kind, recording, tags)
+        beside = recording.path.name if recording else ""
+        if self._sidecar_files.update(path, write, beside):
             log.info("sidecar_written", path=display_path(path))
 
     def _note(self, code: ReasonCode, path: Path, cause: str, now: Now) -> None:
