@@ -13,7 +13,7 @@ FOLDER = "voc/VOCdevkit/VOC2012"
 def make_voc_files(available: AvailableFrames) -> SetFiles:
     """Yield ``labelmap.txt``, ``JPEGImages/``, ``Annotations/``, and lists in ``ImageSets/Main/``.
 
-    CVAT and Datumaro read the classes in ``labelmap.txt``; without it, they know only those of 2012.
+    CVAT and Datumaro read the classes in ``labelmap.txt``. Without it, they expect those of 2012.
     """
     plan = available.plan
     classes = [f"{label.label}:::" for label in plan.classes]
