@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from portraitd.media.xml_tree import (
     MAX_DEPTH,
     MAX_ELEMENTS,
+    MAX_PREFIXES,
     MAX_XML_BYTES,
     Element,
     UnmergeableFile,
@@ -85,8 +86,9 @@ BOMB = """<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;">]><a>&c;</a>"""
         "<a>" * (MAX_DEPTH + 1) + "</a>" * (MAX_DEPTH + 1),
         "<a>" + "<b/>" * MAX_ELEMENTS + "</a>",
         "<a>" + " " * MAX_XML_BYTES + "</a>",
+        "<a " + " ".join(f'xmlns:p{number}="x"' for number in range(MAX_PREFIXES + 1)) + "/>",
     ],
-    ids=range(26),
+    ids=range(27),
 )
 def test_what_is_not_harmless_is_refused(text: str) -> None:
     """A document type, entities, other encodings, and everything that is no XML."""

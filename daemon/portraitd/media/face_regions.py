@@ -106,8 +106,10 @@ class FaceRegion:
 
     def is_same(self, other: FaceRegion) -> bool:
         """Return whether both are one region with one name, as far as the digits go."""
+        if self.name != other.name:
+            return False
         pairs = zip(self.area, other.area, strict=True)
-        return self.name == other.name and all(abs(one - two) <= _SAME for one, two in pairs)
+        return all(abs(one - two) <= _SAME for one, two in pairs)
 
     @property
     def area(self) -> tuple[float, float, float, float]:

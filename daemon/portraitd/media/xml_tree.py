@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 MAX_XML_BYTES = 1 << 20
 MAX_DEPTH = 64
 MAX_ELEMENTS = 20_000
+MAX_PREFIXES = 200
 
 Name = tuple[str, str]
 """Namespace and local name."""
@@ -192,6 +193,8 @@ class _Parser:
         }
         if declared:
             scope = scope | declared
+            if len(scope) > MAX_PREFIXES:
+                raise UnmergeableFile("too many namespaces")
         attributes = {
             _resolve(name, scope, is_attribute=True): value
             for name, value in given.items()

@@ -57,7 +57,8 @@ _PREFIXES = {
     "portraitd": _OWN,
 }
 
-_MAX_LISTED = 10_000
+_MAX_LISTED = 1000
+"""Longest list that portraitd writes, and reads as its own."""
 
 _EMPTY = """\
 <?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -179,7 +180,8 @@ def _take_out(rdf: Element) -> bool:
     if not own:
         return False
     written = {one.name[1]: _texts(one) for one in own}
-    regions = [region for text in written.get("Regions", ()) if (region := _unpack(text))]
+    texts = written.get("Regions", [])[:MAX_REGIONS]
+    regions = [region for text in texts if (region := _unpack(text))]
     for description in rdf.named(DESCRIPTION):
         for found in description.elements:
             if found.name[0] == _OWN:
@@ -262,14 +264,14 @@ def _put_in_items(
     found = [one for one in present if one.name == prop.name]
     if not found:
         repeated = [text for one in embedded if one.name == prop.name for text in _texts(one)]
-        added = list(dict.fromkeys([*repeated, *items]))
+        added = list(dict.fromkeys([*repeated, *items]))[:_MAX_LISTED]
         name = f"{prop.prefix}:{prop.local}"
         return [_format_list(name, prop.container, added), _format_own(prop.local, added)]
     containers = [one for prop_found in found for one in prop_found.named(*CONTAINERS)]
     if len(containers) != 1:
         raise UnmergeableFile(f"{prop.prefix}:{prop.local} is no list")
     known = {item.text for item in containers[0].named(ITEM)}
-    added = [item for item in items if item not in known]
+    added = [item for item in items if item not in known][:_MAX_LISTED]
     for item in added:
         containers[0].append(f'<rdf:li xmlns:rdf="{RDF}">{escape(item)}</rdf:li>')
     return [_format_own(prop.local, added)] if added else []
