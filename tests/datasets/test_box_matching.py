@@ -38,6 +38,7 @@ def pairs(found: FrameMatch) -> list[tuple[int, bool]]:
 
 
 def test_boxes_in_place_are_unchanged() -> None:
+    """With a key and without one."""
     found = match([face(1, ONE), face(2, OTHER)], drawn(OTHER), drawn(ONE, key(ONE)))
 
     assert [(1, False), (2, False)] == sorted(pairs(found))
@@ -55,12 +56,14 @@ def test_a_box_that_says_its_face_may_be_moved_anywhere() -> None:
 
 
 def test_a_box_without_a_key_is_matched_by_its_place() -> None:
+    """It overlaps the face by more than half."""
     found = match([face(1, ONE)], drawn(ONE.shifted(5, 5)))
 
     assert [(1, True)] == pairs(found)
 
 
 def test_a_new_box_and_a_missing_one() -> None:
+    """They do not overlap, so one has nothing to do with the other."""
     found = match([face(1, ONE)], drawn(OTHER))
 
     assert [OTHER] == [box for _, box in found.new]
@@ -68,6 +71,7 @@ def test_a_new_box_and_a_missing_one() -> None:
 
 
 def test_an_interpolated_box_neither_moves_a_face_nor_is_a_new_one() -> None:
+    """Nobody drew it."""
     near = drawn(ONE.shifted(5, 5), is_drawn=False)
 
     found = match([face(1, ONE)], near, drawn(OTHER, is_drawn=False))
@@ -85,6 +89,7 @@ def test_without_keys_a_box_that_overlaps_a_little_may_mean_two_things() -> None
 
 
 def test_with_keys_it_is_a_new_one() -> None:
+    """The box of the face would have its key."""
     boxes = drawn(ONE.shifted(60, 0)), drawn(OTHER, key(OTHER))
 
     found = match([face(1, ONE), face(2, OTHER)], *boxes)
@@ -103,6 +108,7 @@ def test_a_copy_of_a_box_marks_another_face() -> None:
 
 
 def test_two_boxes_for_one_face_are_ambiguous() -> None:
+    """Both say that they are for it, and neither is in its place."""
     both = drawn(ONE.shifted(5, 0), key(ONE)), drawn(ONE.shifted(0, 5), key(ONE))
 
     found = match([face(1, ONE)], *both)
@@ -112,6 +118,7 @@ def test_two_boxes_for_one_face_are_ambiguous() -> None:
 
 
 def test_a_box_between_two_faces_is_ambiguous() -> None:
+    """It overlaps both by as much."""
     near = ONE.shifted(20, 0)
 
     found = match([face(1, ONE), face(2, near)], drawn(ONE.shifted(10, 0)))
@@ -121,6 +128,7 @@ def test_a_box_between_two_faces_is_ambiguous() -> None:
 
 
 def test_a_face_that_was_deleted_before_is_not_drawn_again() -> None:
+    """The entry that deleted it can be undone."""
     found = match([face(1, ONE, is_hidden=True)], drawn(ONE.shifted(2, 2)))
 
     assert [ReasonCode.FACE_HIDDEN] == [code for code, _ in found.problems]
@@ -128,6 +136,7 @@ def test_a_face_that_was_deleted_before_is_not_drawn_again() -> None:
 
 
 def test_a_box_of_a_face_that_is_gone_is_listed() -> None:
+    """Another detector did not find it."""
     found = match([], drawn(ONE, key(ONE)))
 
     assert [ReasonCode.FACE_GONE] == [code for code, _ in found.problems]

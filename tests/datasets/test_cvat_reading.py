@@ -39,6 +39,7 @@ def read(tmp_path: Path, body: str, meta: str = META) -> ImportedFile:
 
 
 def test_a_track_is_interpolated_between_keyframes(tmp_path: Path) -> None:
+    """Not while it is outside; after the last one it stays."""
     marks = box(10, 100, key="k") + box(20, 200) + box(30, 200, outside=1) + box(40, 400)
     (track,) = read(tmp_path, f'<track id="0" label="Ann">{marks}</track>').tracks
 
@@ -61,6 +62,7 @@ def test_a_track_is_interpolated_between_keyframes(tmp_path: Path) -> None:
 
 
 def test_what_cvat_interpolated_is_not_drawn(tmp_path: Path) -> None:
+    """CVAT exports every frame of a track."""
     marks = box(10, 100) + box(11, 110, keyframe=0) + box(12, 120)
     (track,) = read(tmp_path, f'<track id="0" label="Ann">{marks}</track>').tracks
 
@@ -70,6 +72,7 @@ def test_what_cvat_interpolated_is_not_drawn(tmp_path: Path) -> None:
 
 
 def test_meta_says_what_a_file_is_about(tmp_path: Path) -> None:
+    """The video, its size, and which frames are shown."""
     found = read(tmp_path, f'<track id="0" label="Ann">{box(0, 1)}</track>')
 
     assert ("gala.mp4", (640, 480)) == (found.source, found.size_px)
@@ -78,6 +81,7 @@ def test_meta_says_what_a_file_is_about(tmp_path: Path) -> None:
 
 
 def test_images_have_boxes(tmp_path: Path) -> None:
+    """Other shapes and turned boxes are listed."""
     found = read(
         tmp_path,
         '<image id="0" name="a/frame.jpg" width="640" height="480">'
@@ -126,6 +130,7 @@ DEEP = "<a>" * 20 + "</a>" * 20
     ],
 )
 def test_what_is_no_annotation_of_cvat_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    """In one line that says why."""
     path = tmp_path / "a.xml"
     path.write_text(text)
 
@@ -134,6 +139,7 @@ def test_what_is_no_annotation_of_cvat_is_refused(tmp_path: Path, text: str, why
 
 
 def test_another_encoding_hides_no_document_type(tmp_path: Path) -> None:
+    """Only UTF-8 is read."""
     path = tmp_path / "a.xml"
     path.write_bytes('<!DOCTYPE a [<!ENTITY b "c">]><annotations/>'.encode("utf-16"))
 
@@ -162,6 +168,7 @@ def test_archives_are_unpacked_within_a_limit(tmp_path: Path) -> None:
 
 
 def test_archives_without_annotations_are_refused(tmp_path: Path) -> None:
+    """Also damaged ones, and those that are not there."""
     path = tmp_path / "task.zip"
     for content, why in (
         (archive_of(**{"readme.txt": "x"}), r"no \.xml file"),
@@ -183,7 +190,8 @@ COCO = """{"categories": [{"id": 1, "name": "Ann"}],
   {"id": 2, "image_id": 5, "category_id": 1, "bbox": [1, 2, 3, 4], "iscrowd": 1}]}"""
 
 
-def test_coco_is_read(tmp_path: Path) -> None:
+def test_annotations_of_coco_are_read(tmp_path: Path) -> None:
+    """With the attributes of its boxes; crowds are listed."""
     path = tmp_path / "coco.json"
     path.write_text(COCO)
 
@@ -217,6 +225,7 @@ def test_coco_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_coco_is_refused(tmp_path: Path, text: str) -> None:
+    """Whatever is the matter with it."""
     path = tmp_path / "coco.json"
     path.write_text(text)
 

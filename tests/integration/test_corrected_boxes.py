@@ -208,6 +208,7 @@ def undo_all(home: Home) -> None:
 
 
 def test_frame_numbers_are_exact_at_an_uneven_frame_rate(home: Home) -> None:
+    """Each key has the time of its frame."""
     task = Task.upload(exported(home))
 
     assert len(uneven_times_s()) == task.frames
@@ -242,6 +243,7 @@ def test_a_file_without_a_correction_changes_nothing(
 def test_twenty_corrections_come_back_are_undone_and_survive_a_rebuild(
     home: Home, command: Import, tmp_path: Path
 ) -> None:
+    """All are in the ledger, and a second import of the file records nothing."""
     before, entries = places(home), ledger(home)
     corrected = correct(home)
     file = corrected.task.export(tmp_path / "task.zip")
@@ -294,6 +296,7 @@ def without_attributes(task: Task) -> Task:
 def test_what_does_not_match_is_listed_and_changes_nothing(
     home: Home, command: Import, tmp_path: Path
 ) -> None:
+    """With the place in the file."""
     task = Task.upload(exported(home))
     task.draw(Box(8, 200, 88, 290), 3, "Eve")
     task.draw(Box(8, 200, 88, 290), 4, "unused-7")
@@ -354,6 +357,7 @@ def test_a_face_that_was_found_after_the_export_is_kept(
 def test_the_recording_is_found_by_keys_by_name_or_as_it_is_given(
     home: Home, command: Import, tmp_path: Path
 ) -> None:
+    """If nothing says it, or the size is another one, nothing is done."""
     task = without_attributes(Task.upload(exported(home)))
     unnamed = task.export(tmp_path / "unnamed.zip")
     known = task.export(tmp_path / "known.zip", "gala.mp4")
@@ -441,6 +445,7 @@ def test_the_running_service_records_what_a_command_asks_for(home: Home, tmp_pat
 
 
 def test_a_request_that_is_no_import_is_refused(home: Home) -> None:
+    """The service goes on."""
     requests = ControlFiles(home.settings.requests_dir)
     with home.opened() as service:
         texts = "x", "[]", "[[], [[1]]]", '[[["draw", 1, []]], []]', '[[], [["eat", 1, [2]]]]'

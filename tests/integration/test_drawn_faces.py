@@ -82,6 +82,7 @@ def redraw_first(home: Home, person_id: int | None = None) -> dict[str, Any]:
 
 
 def test_a_corrected_box_takes_the_place_of_the_one_that_was_found(home: Home) -> None:
+    """It has the same person, a track and a portrait."""
     face = redraw_first(home)
 
     (drawn,) = drawn_faces(home)
@@ -96,6 +97,7 @@ def test_a_corrected_box_takes_the_place_of_the_one_that_was_found(home: Home) -
 
 
 def test_an_undo_brings_the_box_back_that_was_found(home: Home) -> None:
+    """And an undo of the undo, the drawn one."""
     face = redraw_first(home)
 
     undo(home, 1)
@@ -115,6 +117,7 @@ def test_an_undo_brings_the_box_back_that_was_found(home: Home) -> None:
 
 
 def test_a_face_that_was_missed_is_read_and_is_who_the_person_says(home: Home) -> None:
+    """In a frame that was not sampled."""
     face = next(row for row in in_clip(home) if row["person_id"] == 1)
     place = Box(4, 4, 64, 64)
 
@@ -140,6 +143,7 @@ def portraits(home: Home) -> list[dict[str, Any]]:
 def test_drawn_boxes_are_there_after_a_rebuild(
     home: Home, sections: dict[str, dict[str, Any]]
 ) -> None:
+    """Also with other samples and another encoder; they can still be undone."""
     face = redraw_first(home)
     place = Box(4, 4, 64, 64)
     draw(home, DrawnBox(face["video_id"], frame_after(home, face["t_s"]), place), 2)

@@ -24,7 +24,7 @@ from portraitd.datasets.box_import.imported_boxes import (
     ImportedFile,
     ImportedImage,
     ImportedTrack,
-    Mark,
+    TrackMark,
 )
 from portraitd.model.errors import ConfigError
 from portraitd.model.reasons import ReasonCode
@@ -118,7 +118,7 @@ class _Reader:
 
     def _read_track(self, element: ET.Element) -> None:
         place = f"track {element.get('id', '?')}"
-        marks: dict[int, Mark] = {}
+        marks: dict[int, TrackMark] = {}
         for child in element:
             if child.tag in _SHAPES or (child.tag == "box" and _is_turned(child)):
                 if child.get("keyframe") != "0":
@@ -126,7 +126,7 @@ class _Reader:
             elif child.tag == "box":
                 attributes = _read_attributes(child)
                 frame = int(child.attrib["frame"])
-                marks[frame] = Mark(
+                marks[frame] = TrackMark(
                     frame,
                     self._read_corners(child),
                     child.get("outside") == "1",

@@ -21,7 +21,7 @@ EXPORT_ATTRIBUTE = "export"
 MAX_BOXES = 5_000_000
 
 
-class Mark(NamedTuple):
+class TrackMark(NamedTuple):
     """The box of a track in one frame.
 
     Attributes:
@@ -44,7 +44,7 @@ class ImportedBox(NamedTuple):
 
     Attributes:
         label: Empty if it has none.
-        key, export: As in ``Mark``.
+        key, export: As in ``TrackMark``.
         is_drawn: Whether it stands in the file; otherwise it is interpolated.
         place: Where it is in the file, in words.
     """
@@ -66,7 +66,7 @@ class ImportedTrack:
     """
 
     label: str
-    marks: Sequence[Mark]
+    marks: Sequence[TrackMark]
     place: str
 
     def box_at(self, frame: int) -> ImportedBox | None:
