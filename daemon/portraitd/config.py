@@ -272,6 +272,7 @@ class DatasetSettings(Section):
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.3
     max_turn: Annotated[float, Field(ge=0, le=1)] = 1.0
     min_cell_faces: Annotated[int, Field(ge=1, le=1_000)] = 10
+    harvest_fps: Annotated[float, Field(gt=0, le=60)] = 5.0
     near_duplicate: Annotated[float, Field(ge=0, le=10)] | None = None
     apart_s: Delay = 1.0
     background_share: Annotated[float, Field(ge=0, le=10)] = 0.1

@@ -87,7 +87,7 @@ def test_the_service_process_loads_no_heavy_library(package: str) -> None:
 )
 def test_a_package_without_workers_loads_no_heavy_library(path: Path) -> None:
     """Every module in it that is no worker's can be imported by the service."""
-    of_workers = {"cropping", "contact_sheet", "face_light", "demo"}
+    of_workers = {"cropping", "contact_sheet", "face_light", "harvest_search", "demo"}
     names = [
         f"portraitd.{'.'.join(module.relative_to(PACKAGE).with_suffix('').parts)}"
         for module in path.parent.rglob("*.py")

@@ -260,7 +260,7 @@ def test_faces_that_no_slice_has_are_refused(name: str, result: SliceFaces) -> N
 
 def test_too_many_faces_are_refused() -> None:
     """Before any of them is looked at."""
-    one = msgspec.to_builtins(media_results._pack_faces(faces(face())))
+    one = msgspec.to_builtins(media_results.pack_faces(faces(face())))
     one[0] = [[61.0]] * (media_results.MAX_FACES + 1)
 
     refusal = require_refused(FACES, lambda: send_raw(FACES, one, PIECE, OPTIONS))

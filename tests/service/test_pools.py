@@ -24,6 +24,7 @@ from portraitd.service.pools import (
     PLANNING_JOBS,
     REEMBEDDING_JOBS,
     SET_JOBS,
+    SURVEY_JOBS,
     make_workers,
 )
 from portraitd.workers.pool import InlineExecutor, RoutedExecutor
@@ -93,7 +94,8 @@ def test_every_submitted_job_has_a_pool() -> None:
         jobs.add(place)
 
     pools = (
-        MEDIA_JOBS, HASHING_JOBS, NUMBER_JOBS, REEMBEDDING_JOBS, PLANNING_JOBS, SET_JOBS,
+        MEDIA_JOBS, HASHING_JOBS, NUMBER_JOBS, REEMBEDDING_JOBS, PLANNING_JOBS,
+        SURVEY_JOBS, SET_JOBS,
     )  # fmt: skip
     pooled = ALL_JOBS
     assert set() == jobs - pooled

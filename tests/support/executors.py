@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future
 from typing import Any, ClassVar
 
 from portraitd.clustering import grouping_jobs
+from portraitd.datasets.harvest_jobs import search_frames
 from portraitd.ingest import media_jobs
 from portraitd.model.media_file import Source, Stamp
 from portraitd.workers.pool import InlineExecutor
@@ -66,6 +67,10 @@ def _share_networks(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any,
     if fn is media_jobs.encode:
         piece, options = args
         return piece, options._replace(encoder=with_built_networks(options.encoder))
+    if fn is search_frames:
+        piece, options, request = args
+        networks = with_built_networks(options.encoder)
+        return piece, options._replace(encoder=networks), request
     if fn in (media_jobs.warm_up, media_jobs.embed_portraits, media_jobs.embed_frames):
         *others, encoder = args
         return *others, with_built_networks(encoder)
@@ -81,7 +86,8 @@ def _key_of(fn: Callable[..., Any], args: tuple[Any, ...]) -> object:
     if fn is media_jobs.encode:
         piece, options = args
         content = _admitted_content(piece.source)
-        return content and (fn, content, piece.kind, piece.start_s, piece.stop_s, options)
+        stretch = (piece.kind, piece.start_s, piece.stop_s, piece.also_s)
+        return content and (fn, content, *stretch, options)
     if fn is media_jobs.embed_portraits and with_built_networks(args[1]) == args[1]:
         portraits, encoder = args
         return (fn, *portraits, encoder)

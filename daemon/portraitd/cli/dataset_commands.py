@@ -100,6 +100,26 @@ def split_dataset(
             click.echo(line)
 
 
+@dataset.command("harvest")
+@with_settings
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Only show the card and what would be searched.")
+def harvest_faces(settings: Settings, name: str, dry_run: bool) -> None:
+    """Look for faces that the card of person NAME lacks.
+
+    Searches the frames between the sampled ones of that person's tracks, and adds the faces that
+    fill thin and empty cells of the card in the report. NAME can be a number. If the service runs,
+    it does the work.
+    """
+    from portraitd.cli import dataset_harvests
+
+    if dry_run:
+        for line in dataset_harvests.preview(settings, name):
+            click.echo(line)
+        return
+    click.echo(dataset_harvests.harvest(settings, name))
+
+
 @dataset.command("freeze")
 @with_settings
 @click.argument("name")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
-from portraitd.model.face import Landmarks, are_dlib_points
+from portraitd.model.face import Face, Landmarks, are_dlib_points
 
 Filling = Literal["full", "thin", "empty"]
 
@@ -41,6 +41,11 @@ class MeasuredFace(NamedTuple):
     landmarks: Landmarks | None
     light: float | None
     year: int | None
+
+    @classmethod
+    def of(cls, face: Face, light: float | None, year: int | None) -> Self:
+        """Return the measures of a face that a worker found."""
+        return cls(face.quality.size_px, face.quality.sharpness, face.landmarks, light, year)
 
 
 _Steps = tuple[tuple[float, str], ...]

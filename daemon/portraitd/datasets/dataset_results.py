@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta
 
 from portraitd.datasets.annotations import Plan
+from portraitd.datasets.coverage import CoverageCell
 from portraitd.datasets.crop_requests import CroppedImage, CropRequest, CropResult
+from portraitd.datasets.harvest_requests import SearchRequest, SearchResult, Survey, SurveyRequest
+from portraitd.ingest.media_results import FacesData, pack_faces, unpack_faces
 from portraitd.media.jpeg_structure import check_jpeg
 from portraitd.model.errors import AlreadyRunning, ConfigError, PublishError, StoreError, VideoError
 from portraitd.workers.result_codec import MAX_TEXT, Record, ResultSchema, pack_plain, plain_text
-from portraitd.workers.wire_types import Count, Name, Sentence
+from portraitd.workers.wire_types import Count, Finite, Name, Sentence
 
 if TYPE_CHECKING:
     from portraitd.datasets.planner import PlanRequest
     from portraitd.datasets.writer import DatasetSummary, WriteRequest
+    from portraitd.ingest.media_jobs import EncodeOptions
+    from portraitd.model.media_file import Slice
 
 _ERRORS = (StoreError, PublishError, AlreadyRunning, ConfigError)
 
@@ -102,6 +107,57 @@ CROPS = ResultSchema(
     _unpack_crops,
     errors=(VideoError, ConfigError),
     max_bytes=1 << 30,
+)
+
+
+# --- Harvests.
+
+
+class SurveyData(Record):
+    """A ``Survey``."""
+
+    counts: list[tuple[Name, Name, Count]]
+    face_ids: list[Count]
+
+
+def _pack_survey(survey: Survey) -> SurveyData:
+    counts = [(cell.row, cell.name, count) for cell, count in survey.counts.items()]
+    return SurveyData(counts, list(survey.face_ids))
+
+
+def _unpack_survey(found: SurveyData, request: SurveyRequest) -> Survey:
+    counts = {CoverageCell(row, name): count for row, name, count in found.counts}
+    return Survey(counts, tuple(found.face_ids))
+
+
+SURVEY = ResultSchema(SurveyData, _pack_survey, _unpack_survey, errors=_ERRORS, max_bytes=1 << 28)
+
+
+class FoundData(Record):
+    """A ``SearchResult``."""
+
+    faces: FacesData
+    lights: list[tuple[Finite, Annotated[float, Meta(ge=0, le=255)]]]
+
+
+def _pack_found(result: SearchResult) -> FoundData:
+    return FoundData(pack_faces(result.faces), list(result.lights.items()))
+
+
+def _unpack_found(
+    found: FoundData, video_slice: Slice, settings: EncodeOptions, request: SearchRequest
+) -> SearchResult:
+    faces = unpack_faces(found.faces, video_slice, settings)
+    times = {one.t_s for one in faces.detections}
+    if len(times) > sum(request.limits.values()):
+        raise ValueError("more frames than were asked for")
+    if not all(any(a < t_s < b for a, b in request.stretches) for t_s in times):
+        raise ValueError("a frame that was not asked for")
+    return SearchResult(faces, dict(found.lights))
+
+
+FOUND = ResultSchema(
+    FoundData, _pack_found, _unpack_found, errors=(VideoError, ConfigError), max_bytes=1 << 30
 )
 
 

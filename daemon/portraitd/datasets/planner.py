@@ -213,6 +213,7 @@ def _find_distinct(
     """Return the faces that are no near-duplicates, without poor ones.
 
     A poor face comes first at times; then the good ones that follow are no duplicates of it.
+    Harvested faces come last, and need not be apart in time: each was chosen because it differs.
     """
     near_duplicate = rule.near_duplicate
     if near_duplicate is None:
@@ -224,9 +225,11 @@ def _find_distinct(
                 of_person[face.person_id or 0].append(face)
     distinct: set[int] = set()
     for faces in of_person.values():
+        faces.sort(key=lambda face: face.is_harvested)
+        tracks = [-face.id if face.is_harvested else face.track_id or -face.id for face in faces]
         keeps = select_distinct(
             store.embeddings_of([face.id for face in faces]),
-            np.array([face.track_id or -face.id for face in faces], np.int64),
+            np.array(tracks, np.int64),
             np.array([face.t_s for face in faces], np.float64),
             near_duplicate,
             rule.apart_s,

@@ -7,13 +7,26 @@ is used for another face it is labelled: without a label, a detector would learn
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from portraitd.datasets.annotations import DatasetRule
 from portraitd.model.reasons import Reason, ReasonCode
-from portraitd.store.dataset_store import DatasetFace
 
 
-def find_fault(face: DatasetFace, rule: DatasetRule) -> ReasonCode | None:
+class RatedFace(Protocol):
+    """The measures of ``model.face.Quality``, which stored faces have as well."""
+
+    @property
+    def size_px(self) -> float: ...
+    @property
+    def sharpness(self) -> float: ...
+    @property
+    def frontal(self) -> float: ...
+    @property
+    def confidence(self) -> float: ...
+
+
+def find_fault(face: RatedFace, rule: DatasetRule) -> ReasonCode | None:
     """Return why a face is below the floor; None if it is not."""
     if face.size_px < rule.min_px:
         return ReasonCode.TOO_SMALL

@@ -361,7 +361,9 @@ def _explain_cards(min_cell_faces: int) -> list[str]:
         '<span class="cell thin key">thin</span> with fewer, '
         '<span class="cell empty key">empty</span> with none. Left and right are those of the '
         "picture, light is how bright the face itself is, and size is the shorter side of its box "
-        "in the video.</p>",
+        "in the video. "
+        "<code>portraitd dataset harvest NAME</code> looks for more faces of a person where the "
+        "card is thin or empty.</p>",
     ]
 
 

@@ -98,7 +98,7 @@ def encode(video_slice: Slice, settings: EncodeOptions) -> SliceFaces:
     from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
 
     began = time.monotonic()
-    encoder = _encoder(settings.encoder)
+    encoder = load_encoder(settings.encoder)
     frames = video.SampledFrames(
         video_slice.source,
         video_slice.kind,
@@ -106,6 +106,7 @@ def encode(video_slice: Slice, settings: EncodeOptions) -> SliceFaces:
         video_slice.stop_s,
         settings.fps,
         settings.keyframes,
+        video_slice.also_s,
     )
     is_photo = video_slice.kind is MediaKind.PHOTO
     sampled = 0
@@ -118,7 +119,7 @@ def encode(video_slice: Slice, settings: EncodeOptions) -> SliceFaces:
         # An identical frame has identical faces; a still scene costs one detection.
         if before is None or not _is_same(before, frame.image):
             found_faces = encoder.encode([frame.image], are_photos=is_photo)[0]
-            faces = _inside(found_faces, frame.image)
+            faces = keep_inside(found_faces, frame.image)
             found = [
                 (face, crop_portrait(frame.image, face.box, settings.portrait_width_px))
                 for face in faces
@@ -181,11 +182,11 @@ def encode_drawn(
     from portraitd.media import video
 
     began = time.monotonic()
-    encoder = _encoder(settings.encoder)
+    encoder = load_encoder(settings.encoder)
     boxes = {frame.t_s: frame.boxes for frame in frames}
     detections = []
     for t_s, frame in video.FramesAt(source, kind, start_s, list(boxes)):
-        for face in _inside(encoder.encode_boxes(frame.image, boxes[t_s]), frame.image):
+        for face in keep_inside(encoder.encode_boxes(frame.image, boxes[t_s]), frame.image):
             portrait = crop_portrait(frame.image, face.box, settings.portrait_width_px)
             detections.append(DetectedFace(t_s, face, portrait))
     count = len(boxes)
@@ -216,7 +217,7 @@ def embed_portraits(portraits: Sequence[StoredPortrait], settings: EncoderSpec) 
     """Embed faces again from their portraits; see ``faces.portrait_embedding``."""
     from portraitd.faces import portrait_embedding
 
-    return portrait_embedding.embed_portraits(_encoder(settings), portraits)
+    return portrait_embedding.embed_portraits(load_encoder(settings), portraits)
 
 
 @returns("portraitd.ingest.media_results:FRAME_EMBEDDINGS")
@@ -247,7 +248,7 @@ def embed_frames(
     from portraitd.faces.portrait_embedding import embed_found
     from portraitd.media import video
 
-    encoder = _encoder(settings)
+    encoder = load_encoder(settings)
     by_time = {frame.t_s: frame.faces for frame in frames}
     found = {
         t_s: embed_found(encoder, frame.image, by_time[t_s])
@@ -263,7 +264,7 @@ def embed_frames(
 @returns("portraitd.ingest.media_results:IDENTITY")
 def warm_up(settings: EncoderSpec) -> str:
     """Load the models, so that the first slice does not wait for them. Return the encoder's id."""
-    return _encoder(settings).id
+    return load_encoder(settings).id
 
 
 @returns("portraitd.ingest.media_results:IDENTITY")
@@ -287,7 +288,7 @@ def _is_same(one: Image, other: Image) -> bool:
     )
 
 
-def _inside(faces: Sequence[Face], image: Image) -> list[Face]:
+def keep_inside(faces: Sequence[Face], image: Image) -> list[Face]:
     """Drop faces that a detector placed entirely outside the frame."""
     height_px, width_px = image.shape[:2]
     shares = [face.box.clipped(width_px, height_px) for face in faces]
@@ -299,7 +300,7 @@ def _inside(faces: Sequence[Face], image: Image) -> list[Face]:
 
 
 @lru_cache(maxsize=1)
-def _encoder(settings: EncoderSpec) -> Encoder:
+def load_encoder(settings: EncoderSpec) -> Encoder:
     """Build the encoder; its models are loaded once per worker."""
     from portraitd.faces.factory import build_encoder
 

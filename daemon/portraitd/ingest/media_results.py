@@ -196,7 +196,7 @@ class FacesData(Record):
     ]
 
 
-def _pack_faces(result: SliceFaces) -> FacesData:
+def pack_faces(result: SliceFaces) -> FacesData:
     return FacesData(
         [_pack_face(detection) for detection in result.detections],
         int(result.sampled),
@@ -225,7 +225,7 @@ def _pack_face(detection: DetectedFace) -> FaceData:
     )
 
 
-def _unpack_faces(found: FacesData, video_slice: Slice, settings: EncodeOptions) -> SliceFaces:
+def unpack_faces(found: FacesData, video_slice: Slice, settings: EncodeOptions) -> SliceFaces:
     vectors = _read_vectors(
         [one.embedding for one in found.detections], settings.encoder.embedding_size
     )
@@ -293,13 +293,13 @@ def _read_vectors(blobs: Sequence[bytes], size: int) -> NDArray[np.float32]:
 
 
 def _unpack_picture_faces(found: FacesData, source: Source, settings: EncodeOptions) -> SliceFaces:
-    return _unpack_faces(found, Slice(source, MediaKind.PHOTO, 0.0, math.inf), settings)
+    return unpack_faces(found, Slice(source, MediaKind.PHOTO, 0.0, math.inf), settings)
 
 
-FACES = ResultSchema(FacesData, _pack_faces, _unpack_faces, errors=_ERRORS, max_bytes=1 << 30)
+FACES = ResultSchema(FacesData, pack_faces, unpack_faces, errors=_ERRORS, max_bytes=1 << 30)
 
 PICTURE_FACES = ResultSchema(
-    FacesData, _pack_faces, _unpack_picture_faces, errors=_ERRORS, max_bytes=1 << 28
+    FacesData, pack_faces, _unpack_picture_faces, errors=_ERRORS, max_bytes=1 << 28
 )
 
 
@@ -311,7 +311,7 @@ def _unpack_drawn_faces(
     frames: Sequence[DrawnFrame],
     settings: EncodeOptions,
 ) -> SliceFaces:
-    faces = _unpack_faces(found, Slice(source, kind, start_s, math.inf), settings)
+    faces = unpack_faces(found, Slice(source, kind, start_s, math.inf), settings)
     places = {(frame.t_s, box) for frame in frames for box in frame.boxes}
     returned = [(one.t_s, one.face.box) for one in faces.detections]
     if len(set(returned)) < len(returned) or not places.issuperset(returned):
@@ -320,7 +320,7 @@ def _unpack_drawn_faces(
 
 
 DRAWN_FACES = ResultSchema(
-    FacesData, _pack_faces, _unpack_drawn_faces, errors=_ERRORS, max_bytes=1 << 28
+    FacesData, pack_faces, _unpack_drawn_faces, errors=_ERRORS, max_bytes=1 << 28
 )
 
 

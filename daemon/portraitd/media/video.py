@@ -135,6 +135,9 @@ class SampledFrames:
         start_s, stop_s: The half-open stretch.
         fps: Frames to pick per second.
         keyframes: Whether to read keyframes only.
+        also_s: Timestamps of frames that are picked as well.
+        within: Stretches of time, their ends excluded, outside of which nothing is picked; None for
+            no limit.
         decoded: Frames of the stretch, decoded or not.
         ended_s: Timestamp of the last frame that is there: of the last picked one that could be
             decoded, where one could not. None for a photo whose end is missing.
@@ -146,6 +149,8 @@ class SampledFrames:
     stop_s: float
     fps: float
     keyframes: bool = False
+    also_s: Sequence[float] = ()
+    within: Sequence[tuple[float, float]] | None = None
     decoded: int = 0
     ended_s: float | None = field(default=None)
 
@@ -182,8 +187,12 @@ class SampledFrames:
             )
         ]
         inside = (times_s >= self.start_s) & (times_s < self.stop_s)
+        if self.within is not None:
+            inside &= np.any([(times_s > a) & (times_s < b) for a, b in self.within], axis=0)
         self.decoded = int(inside[listed].sum())
         wanted = {int(index) for index in picked if inside[index]}
+        also = (_find_frame(times_s, t_s, SAME_S) for t_s in self.also_s)
+        wanted |= {index for index in also if index is not None and inside[index]}
         there = listed[inside[listed]]
         witnesses = self._witnesses(there)
         error, decoded = None, set()
@@ -209,7 +218,7 @@ class SampledFrames:
 
         Of a file that was cut off, the very last frame is often damaged.
         """
-        if not len(there) or math.isfinite(self.stop_s):
+        if not len(there) or math.isfinite(self.stop_s) or self.within is not None:
             return set()
         return {int(there[-1]), int(there[(len(there) - 1) * 97 // 100])}
 
@@ -255,10 +264,8 @@ class FramesAt:
         timeline = video.timeline(self.start_s, stop_s)
         requested: dict[int, list[float]] = {}
         for t_s in self.times_s:
-            at = int(np.searchsorted(timeline.times_s, t_s - SAME_S))
-            if at < len(timeline.times_s) and timeline.times_s[at] <= (
-                t_s + max(SAME_S, self.tolerance_s)
-            ):
+            at = _find_frame(timeline.times_s, t_s, max(SAME_S, self.tolerance_s))
+            if at is not None:
                 requested.setdefault(at, []).append(t_s)
         for index, frame in video.frames(timeline, requested):
             try:

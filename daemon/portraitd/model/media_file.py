@@ -104,6 +104,7 @@ class Slice:
         start_s, stop_s: The stretch.
         sha256: Hash of the whole content, which identifies the file on other machines; empty
             if unknown.
+        also_s: Timestamps of frames that are searched for faces besides the sampled ones.
     """
 
     source: Source
@@ -111,6 +112,7 @@ class Slice:
     start_s: float
     stop_s: float
     sha256: str = ""
+    also_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,29 @@ class VideoFaces:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TrackedFaces:
+    """Faces of one video with the tracks that they are in, by time.
+
+    Attributes:
+        ids: Shape ``(n,)``.
+        times_s: Shape ``(n,)``.
+        boxes: Shape ``(n, 4)``; as in ``VideoFaces``.
+        embeddings: Shape ``(n, d)``, as the encoder returns them.
+        tracks: Shape ``(n,)``; 0 for none.
+        persons: Shape ``(n,)``; 0 for none.
+        hidden: Shape ``(n,)``; as ``model.edit.Hidden``.
+    """
+
+    ids: Indices
+    times_s: Floats
+    boxes: Floats
+    embeddings: Embeddings
+    tracks: Indices
+    persons: Indices
+    hidden: Indices
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TrackSummaries:
     """Summaries of the tracks of a video, by track number.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from portraitd.datasets.dataset_stage import DatasetStage
+from portraitd.datasets.harvest_stage import HarvestStage
 from portraitd.ingest.reprocessing import ReprocessingStage
 from portraitd.model.errors import ConfigError, StoreError
 from portraitd.model.stage import Now, Stage
@@ -22,6 +23,9 @@ BUILD_DATASET = "dataset"
 
 MOVE_RECORDING, RESET_SPLITS = "move-recording", "reset-splits"
 """The requests about the splits of training sets; the first is given a recording and a split."""
+
+HARVEST = "harvest"
+"""The request to look for more faces of a person, given by name or number."""
 
 IMPORT_BOXES = "import-boxes"
 """The request to record what was corrected in another program, given by ``pack_edits``."""
@@ -44,6 +48,7 @@ class ControlStage(Stage):
         reprocessing: Starts to reprocess.
         erasure: Erases, as soon as no job holds faces.
         dataset: Builds training sets; a build takes many ticks.
+        harvest: Looks for faces that a set lacks.
         import_boxes: Records corrections, given as text, and the time. Returns a sentence.
         retry: Queues the files that failed again, given the time. Returns how many.
         dismiss: Dismisses failed files, given their paths (none for all) and the time. Returns
@@ -59,6 +64,7 @@ class ControlStage(Stage):
         reprocessing: ReprocessingStage,
         erasure: ErasureStage,
         dataset: DatasetStage,
+        harvest: HarvestStage,
         import_boxes: Callable[[str, float], str],
         retry: Callable[[float], int],
         dismiss: Callable[[Sequence[str], float], list[str]],
@@ -70,6 +76,7 @@ class ControlStage(Stage):
         self._reprocessing = reprocessing
         self._erasure = erasure
         self._dataset = dataset
+        self._harvest = harvest
         self._import_boxes = import_boxes
         self._retry = retry
         self._dismiss = dismiss
@@ -133,7 +140,7 @@ class ControlStage(Stage):
             return self._rebuild(now_s)
         if request.command in (RETRY, DISMISS):
             return self._change_failed(request, now_s)
-        if request.command in (MOVE_RECORDING, RESET_SPLITS, IMPORT_BOXES):
+        if request.command in (MOVE_RECORDING, RESET_SPLITS, HARVEST, IMPORT_BOXES):
             return self._change_sets(request, now_s)
         if request.command == erasure_stage.REQUEST and len(request.arguments) == 2:
             return self._erasure.answer(*request.arguments, now_s)
@@ -159,6 +166,8 @@ class ControlStage(Stage):
         return f"{answer} {counted(begun.skipped, 'video')} {were} skipped: file missing."
 
     def _change_sets(self, request: ControlRequest, now_s: float) -> str:
+        if request.command == HARVEST and len(request.arguments) == 1:
+            return self._harvest.begin(request.arguments[0], now_s)
         if request.command == IMPORT_BOXES and len(request.arguments) == 1:
             return self._import_boxes(request.arguments[0], now_s)
         if request.command == RESET_SPLITS:

@@ -212,6 +212,7 @@ def process(
     paths: list[Path],
     watch_progress: Callable[[Service, Now], None],
     rebuild: bool = False,
+    harvest: str = "",
 ) -> list[int]:
     """Process files and folders now, and return when the people tree is up to date.
 
@@ -220,6 +221,7 @@ def process(
         paths: Files and folders; without any, all faces are regrouped from scratch.
         watch_progress: Called after every tick.
         rebuild: Reprocess every video instead.
+        harvest: Name or number of a person to look for more faces of instead.
 
     Returns:
         The ids of the named files.
@@ -250,6 +252,8 @@ def process(
                 if named is None:
                     if rebuild:
                         service.reprocessing.begin(time.time())
+                    elif harvest:
+                        service.harvest.begin(harvest, time.time())
                     elif not paths:
                         service.grouping.force()
                     named = service.admission.register(paths, time.time(), own_folders.__getitem__)

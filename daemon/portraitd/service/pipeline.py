@@ -13,6 +13,7 @@ from portraitd.clustering.tracking_stage import TrackingStage
 from portraitd.config import Settings
 from portraitd.datasets.build import DatasetPaths
 from portraitd.datasets.dataset_stage import DatasetStage
+from portraitd.datasets.harvest_stage import HarvestStage
 from portraitd.faces.interface import EncoderSpec
 from portraitd.faces.models.model_registry import find_embedder, require_rules
 from portraitd.ingest.admission import Admission
@@ -58,6 +59,7 @@ from portraitd.store.erasure.derived_files import EVENTS_NAME
 from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.faces import Faces
 from portraitd.store.files import Files
+from portraitd.store.harvests import HarvestStore
 from portraitd.store.people import People
 from portraitd.store.publications import Publications
 from portraitd.store.recordings import Recordings
@@ -287,7 +289,26 @@ class Service:
             settings.dataset,
             executor,
             wake,
-            lambda: self.working or self.grouping.pending,
+            lambda: self.working or self.grouping.pending or self.harvest.pending,
+        )
+        self.harvest = HarvestStage(
+            HarvestStore(database),
+            DatasetStore(database, files),
+            files,
+            DatasetPaths.of(settings),
+            settings.dataset,
+            encode_options(settings),
+            require_rules(card),
+            executor,
+            lambda: (
+                self.working
+                or self.grouping.pending
+                or self.reprocessing.pending
+                or self.reembedding.pending
+            ),
+            self._publish_again,
+            wake,
+            settings.workers.attempts,
         )
         self.erasure = ErasureStage(
             Eraser(database),
@@ -304,6 +325,7 @@ class Service:
             self.reprocessing,
             self.erasure,
             self.dataset,
+            self.harvest,
             lambda text, now_s: record_imported(
                 database, ledger, unpack_edits(text), settings.review.unit, now_s
             ),
@@ -355,6 +377,7 @@ class Service:
             self._guarded(self.edit_cards),
             self.gallery,
             self.sidecars,
+            self.harvest,
             self.dataset,
             self._guarded(self.status_page),
             self.picture_hashes,
@@ -366,8 +389,7 @@ class Service:
         self._logged_s = float("-inf")
         # Jobs that were out when the last service ended are queued again.
         files.reclaim()
-        reclaimed = self.slice_queue.reclaim()
-        log.info("store_opened", faces=faces.count(), slices_reclaimed=reclaimed)
+        log.info("store_opened", faces=faces.count(), slices_reclaimed=self.slice_queue.reclaim())
 
     @property
     def working(self) -> bool:
@@ -475,6 +497,7 @@ class Service:
     def _discard_jobs(self) -> None:
         """Discard what workers compute from faces that have been erased."""
         self.tracking.release()
+        self.harvest.release()
         self.drawn_faces.release()
         self.publisher.release()
         self.questions.release()

@@ -12,6 +12,7 @@ import structlog
 from portraitd.clustering import grouping_jobs
 from portraitd.config import Settings
 from portraitd.datasets.crop_jobs import crop_frames
+from portraitd.datasets.harvest_jobs import search_frames, survey_person
 from portraitd.datasets.planner import plan_dataset
 from portraitd.datasets.writer import write_dataset
 from portraitd.faces.interface import EncoderSpec
@@ -51,6 +52,7 @@ MEDIA_JOBS: frozenset[Job] = frozenset(
         draw_question,
         read_photo_tags,
         crop_frames,
+        search_frames,
     }
 )
 """Jobs that decode untrusted content: dropped files, and frames and portraits cut from them. They
@@ -76,10 +78,21 @@ REEMBEDDING_JOBS: frozenset[Job] = frozenset({media_jobs.embed_portraits, media_
 PLANNING_JOBS: frozenset[Job] = frozenset({plan_dataset})
 """Jobs that read the database."""
 
+SURVEY_JOBS: frozenset[Job] = frozenset({survey_person})
+"""Jobs that read the database, and decode portraits."""
+
 SET_JOBS: frozenset[Job] = frozenset({write_dataset})
 """Jobs that read the database and the frame cache, and write the folder of a training set."""
 
-ALL_JOBS = MEDIA_JOBS | HASHING_JOBS | NUMBER_JOBS | REEMBEDDING_JOBS | PLANNING_JOBS | SET_JOBS
+ALL_JOBS = frozenset().union(
+    MEDIA_JOBS,
+    HASHING_JOBS,
+    NUMBER_JOBS,
+    REEMBEDDING_JOBS,
+    PLANNING_JOBS,
+    SURVEY_JOBS,
+    SET_JOBS,
+)
 
 HASHING_WORKERS = 2
 """One may be busy for minutes with a large file. They are started when they are needed."""
@@ -114,6 +127,7 @@ def make_workers(
     hashing = LocalExecutor(HASHING_WORKERS, limits, hashing_policy(settings))
     computing = LocalExecutor(NUMBER_WORKERS, limits, computing_policy(settings))
     planning = LocalExecutor(1, limits, planning_policy(settings), reuses=False)
+    surveying = LocalExecutor(1, limits, planning_policy(settings, load_to_assemble), reuses=False)
     assembling = LocalExecutor(1, limits, assembling_policy(settings), reuses=False)
     # Its processes start with its first job, and load the new model.
     reembedding = decoding_pool(settings, target or encoder)
@@ -123,6 +137,7 @@ def make_workers(
         | dict.fromkeys(HASHING_JOBS, hashing)
         | dict.fromkeys(NUMBER_JOBS, computing)
         | dict.fromkeys(PLANNING_JOBS, planning)
+        | dict.fromkeys(SURVEY_JOBS, surveying)
         | dict.fromkeys(SET_JOBS, assembling)
     )
 
@@ -192,7 +207,7 @@ def computing_policy(settings: Settings) -> SandboxPolicy:
     return SandboxPolicy(access, (load_to_compute, (settings.grouping.method,)))
 
 
-def planning_policy(settings: Settings) -> SandboxPolicy:
+def planning_policy(settings: Settings, load: Callable[[], None] = load_to_plan) -> SandboxPolicy:
     """Return the sandbox of workers that plan training sets: they read the database only.
 
     Another connection must be open meanwhile, as that of the service: without it, SQLite would
@@ -206,7 +221,7 @@ def planning_policy(settings: Settings) -> SandboxPolicy:
         hidden=list_hidden_folders(settings),
         accepts_less=accepts_less(settings),
     )
-    return SandboxPolicy(access, (load_to_plan, ()))
+    return SandboxPolicy(access, (load, ()))
 
 
 def assembling_policy(settings: Settings) -> SandboxPolicy:

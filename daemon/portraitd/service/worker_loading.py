@@ -24,6 +24,7 @@ _DECODERS = (
 _MEDIA_JOBS = (
     "portraitd.datasets.cropping",
     "portraitd.datasets.dataset_results",
+    "portraitd.datasets.harvest_search",
     "portraitd.faces.crops",
     "portraitd.faces.portrait_embedding",
     "portraitd.ingest.media_results",
@@ -52,6 +53,7 @@ _ASSEMBLY = (
     "portraitd.datasets.contact_sheet",
     "portraitd.datasets.dataset_results",
     "portraitd.datasets.face_light",
+    "portraitd.datasets.planner",
     "portraitd.datasets.writer",
 )
 

@@ -63,6 +63,7 @@ class DatasetFace:
     Attributes:
         size_px: As in ``model.face.Quality``, like the next three.
         hidden: Excluded or ignored: it must be unrecognisable in every image of a set.
+        is_harvested: Whether its frame was searched to fill a coverage card.
     """
 
     id: int
@@ -78,6 +79,7 @@ class DatasetFace:
     track_id: int | None
     person_id: int | None
     hidden: bool
+    is_harvested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,8 @@ class DatasetStore:
                 (select count(*) from people) as people,
                 (select count(*) from erasures where finished_at is not null) as forgotten,
                 (select coalesce(sum(id), 0) from current_faces where {HIDDEN}) as hidden,
-                (select coalesce(max(id), 0) from split_edits) as split_edit
+                (select coalesce(max(id), 0) from split_edits) as split_edit,
+                (select coalesce(max(id), 0) from faces where harvested) as harvested
             """  # noqa: S608
         ).fetchone()
         names = self._db.execute(
@@ -145,7 +148,11 @@ class DatasetStore:
         who = ";".join(f"{name['id']}={name['name']}" for name in names)
         forgotten = f" {row['forgotten']} forgotten" if row["forgotten"] else ""
         edited = f" split edit {row['split_edit']}" if row["split_edit"] else ""
-        return f"{row['grouping_run']} {row['people']} {row['hidden']}{forgotten}{edited} {who}"
+        harvested = f" harvested {row['harvested']}" if row["harvested"] else ""
+        return (
+            f"{row['grouping_run']} {row['people']} {row['hidden']}{forgotten}{edited}{harvested} "
+            f"{who}"
+        )
 
     def persons(self, named_only: bool) -> list[NamedPerson]:
         """Return the people who may be in a set and have a face, by id."""
@@ -382,4 +389,5 @@ def _face(row: sqlite3.Row) -> DatasetFace:
         track_id=row["track_id"],
         person_id=row["person_id"],
         hidden=bool(row["is_hidden"]),
+        is_harvested=bool(row["harvested"]),
     )

@@ -81,6 +81,9 @@ class Progress:
         return self.footage_open_s / pace if pace else None
 
 
+SAME_TIME_S = 0.002
+"""Times of one frame differ by less: they are rounded where they are stored."""
+
 MANY_SLICES = 100
 """A video of any size may have so many slices."""
 
@@ -262,12 +265,14 @@ class SliceQueue:
                 (row["video_id"],),
             ).fetchone()
             file = self._files.of_video(video["origin"])[0]
+            also_s = self._list_harvested(video["origin"], row["start_s"], row["stop_s"])
         video_slice = Slice(
             self._files.source(file),
             MediaKind(video["kind"]),
             row["start_s"],
             row["stop_s"],
             without_reference_key(file.content_sha256 or video["sha256"]),
+            also_s,
         )
         return ClaimedSlice(
             row["id"],
@@ -277,6 +282,17 @@ class SliceQueue:
             video["sha256"],
             row["interruptions"],
         )
+
+    def _list_harvested(self, video_id: int, start_s: float, stop_s: float) -> tuple[float, ...]:
+        """Return the times of the frames of a stretch that were searched in addition."""
+        rows = self._db.execute(
+            """
+            select distinct t_s from faces
+            where video_id = ? and harvested and t_s >= ? and t_s < ? order by t_s
+            """,
+            (video_id, start_s, stop_s),
+        )
+        return tuple(row["t_s"] for row in rows)
 
     def release(self, claimed: ClaimedSlice) -> None:
         """Give a slice back and do not count the attempt: the service is stopping."""
@@ -350,6 +366,11 @@ class SliceQueue:
             if taken.rowcount == 0:
                 return None
             self._face_writer.add(claimed.video_id, claimed.slice_id, result, encoder, now_s)
+            if also_s := claimed.slice.also_s:
+                self._db.executemany(
+                    "update faces set harvested = 1 where slice_id = ? and abs(t_s - ?) < ?",
+                    [(claimed.slice_id, t_s, SAME_TIME_S) for t_s in also_s],
+                )
             return self._finish(claimed.video_id, now_s, result)
 
     def lose(
