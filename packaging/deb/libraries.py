@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
@@ -80,7 +81,7 @@ def shrink_libraries(packages: Path, arch: str) -> None:
                 library.unlink()
                 library.symlink_to(f"/usr/lib/{TRIPLETS[arch]}/{name}")
     for pattern, other in FROM_PACKAGE.items():
-        for library, replacement in zip(packages.glob(pattern), packages.glob(other), strict=True):
+        for library, replacement in product(packages.glob(pattern), packages.glob(other)):
             _link_if_equal(library, replacement, packages)
     _link_copies(packages)
     _remove_unneeded(packages)
