@@ -119,16 +119,16 @@ def test_an_annotation_of_another_picture_is_refused() -> None:
 
 
 def test_a_montage_shows_the_portraits_row_by_row() -> None:
-    """Five by five tiles of 96 x 120; what is missing or damaged stays grey."""
+    """Tiles of 96 x 120, five in a row; what is missing or damaged stays grey."""
     jpegs = [encode_jpeg(plain(400, 500, colour), PORTRAIT_QUALITY) for colour in (RED, GREEN)]
     jpegs += [b"no picture", b""] + [encode_jpeg(plain(400, 500, BLUE), PORTRAIT_QUALITY)] * 2
 
     sheet = decoded(draw_montage(jpegs))
 
-    assert (600, 480, 3) == sheet.shape
+    assert (240, 480, 3) == sheet.shape
     tiles = [
         sheet[row * 120 + 16 : row * 120 + 104, column * 96 + 16 : column * 96 + 80]
-        for row in range(5)
+        for row in range(2)
         for column in range(5)
     ]
     expected = [RED, GREEN, (128, 128, 128), (128, 128, 128), BLUE, BLUE]
@@ -148,10 +148,13 @@ def test_a_tile_shows_the_middle() -> None:
 
 
 def test_portraits_beyond_the_last_tile_are_left_out() -> None:
-    """A montage has one size."""
-    jpegs = [encode_jpeg(plain(96, 120, RED), PORTRAIT_QUALITY)] * 7
+    """A montage has a largest size; with fewer portraits, it has no empty rows or columns."""
+    jpegs = [encode_jpeg(plain(96, 120, RED), PORTRAIT_QUALITY)] * 26
 
     assert (240, 192, 3) == decoded(draw_montage(jpegs, columns=2, rows=2)).shape
+    assert [(120, 96, 3), (120, 288, 3), (240, 480, 3), (600, 480, 3)] == [
+        decoded(draw_montage(jpegs[:count])).shape for count in (1, 3, 7, 26)
+    ]
 
 
 def on_a_line(*positions: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

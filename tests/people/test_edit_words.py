@@ -119,6 +119,17 @@ def test_an_undo_says_what_it_undid(store: Store, recorder: EditRecorder) -> Non
     assert [True, False, True, False] == [one.is_undone for one in store.ledger.summaries()]
 
 
+def test_an_undone_person_is_called_by_the_name_they_had(
+    store: Store, recorder: EditRecorder
+) -> None:
+    """The entry gave it to them, and nothing else has it any more."""
+    recorder.record([SplitPerson((2,), "Eve", "Eve")], 5.0)
+    recorder.undo(1, 6.0)
+
+    split = "Eve: new person, 1 portrait from person-0001"
+    assert [split, f"Undone: {split}"] == said(store)
+
+
 def test_an_entry_of_an_earlier_version_counts_faces(store: Store, recorder: EditRecorder) -> None:
     """It does not tell how many portraits were moved."""
     recorder.record([AssignFaces((3, 4), 1)], 5.0)

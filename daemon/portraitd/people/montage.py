@@ -34,17 +34,18 @@ def draw_montage(
 
     Each portrait fills its tile: it is scaled until it covers the tile, then cropped to the
     centre. Tiles without a portrait, or with one that cannot be decoded, stay grey; portraits
-    after the last tile are left out.
+    after the last tile are left out. The picture is as large as ``compute_grid`` says.
 
     Args:
         jpegs: The portraits in the order they are shown.
-        columns: Tiles in a row.
-        rows: Rows of tiles.
+        columns: Most tiles in a row.
+        rows: Most rows of tiles.
         tile: Width and height of a tile in pixels.
     """
     from portraitd.media.jpeg import PORTRAIT_QUALITY, encode_jpeg
 
     width_px, height_px = tile
+    columns, rows = compute_grid(len(jpegs), columns, rows)
     sheet: Image = np.full((rows * height_px, columns * width_px, 3), _EMPTY, np.uint8)
     for index, jpeg in enumerate(jpegs[: rows * columns]):
         picture = decode_portrait(jpeg)
@@ -53,6 +54,11 @@ def draw_montage(
         top, left = index // columns * height_px, index % columns * width_px
         sheet[top : top + height_px, left : left + width_px] = crop_to_tile(picture, tile)
     return encode_jpeg(sheet, PORTRAIT_QUALITY)
+
+
+def compute_grid(count: int, columns: int, rows: int) -> tuple[int, int]:
+    """Return the columns and rows of a montage of some portraits, without empty ones."""
+    return max(1, min(count, columns)), max(1, min(-(-count // columns), rows))
 
 
 def fill_from_corner(count: int, columns: int = MONTAGE_COLUMNS) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from portraitd.media.jpeg_structure import check_jpeg
-from portraitd.people.montage import MONTAGE_COLUMNS, MONTAGE_ROWS, TILE_PX
+from portraitd.people.montage import MONTAGE_COLUMNS, MONTAGE_ROWS, TILE_PX, compute_grid
 from portraitd.workers.result_codec import ResultSchema, pack_plain
 
 
@@ -16,6 +16,7 @@ def _unpack_montage(
     rows: int = MONTAGE_ROWS,
     tile: tuple[int, int] = TILE_PX,
 ) -> bytes:
+    columns, rows = compute_grid(len(jpegs), columns, rows)
     size_px = (columns * tile[0], rows * tile[1])
     if check_jpeg(jpeg, *size_px) != size_px:
         raise ValueError("a montage of another size")

@@ -13,7 +13,7 @@ reader's language. ``words.json`` contains all texts. The rules:
     byte; scripts create elements, never markup; and the policy of each page forbids any script or
     style that is not a file next to it.
 *   Pictures are requested within 240 pixels of the visible part: ``loading="lazy"`` alone starts
-    thousands of pixels ahead. A montage that is not full is shown by its filled corner.
+    thousands of pixels ahead.
 *   Tables are RFC 4180 in UTF-8 with a byte order mark, for Excel; LibreOffice and ``utf-8-sig``
     skip it. The decimal sign is a point. Text that would be a formula starts with an apostrophe.
 """

@@ -52,7 +52,8 @@ def _describe(entry: EntrySummary, earlier: Mapping[int, PageText]) -> PageText:
     kind = EditKind(entry.kind)
     if kind is EditKind.UNDO:
         return _describe_undo(entry, earlier)
-    person = _called(entry.person_id, entry.person_name)
+    # Where that was undone, the person has no name any more: by the one that the entry gave them.
+    person = _called(entry.person_id, entry.person_name or entry.name)
     before = _called(entry.person_id, entry.name_before)
     if kind is EditKind.NAME:
         if entry.name is None:

@@ -46,10 +46,12 @@
     );
   }
 
-  function portrait(person, [id, index, , , , , file]) {
-    const video = person.videos[index][0];
+  function portrait(person, [id, index, seconds, , , , file]) {
+    const [video, isPhoto] = person.videos[index];
+    const time = isPhoto ? "" : Gallery.clock(seconds);
     const address = `../${person.folder}/${Gallery.portraitFile(id, file)}`;
-    return Gallery.tile(address, translate("portrait_in", { name: person.name, video }), video);
+    const text = translate(time ? "portrait_of" : "portrait_in", { name: person.name, video, time });
+    return Gallery.tile(address, text, video, time ? make("span", {}, time) : null);
   }
 
   Gallery.on("person", (person) => {

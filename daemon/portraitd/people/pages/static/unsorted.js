@@ -53,7 +53,7 @@
       translate(time ? "unsorted_at" : "unsorted_in", { video: video[0], time }),
       video[0],
       Gallery.linked(recording, time || (recording ? translate("open") : "")),
-      person ? ` ${translate("percent", { n: Math.round(100 * probability) })}` : null,
+      person ? `${time || recording ? " · " : ""}${translate("percent", { n: Math.round(100 * probability) })}` : null,
     );
   }
 
