@@ -39,6 +39,7 @@ def shrink(packages: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_an_empty_library_stands_for_one_that_is_not_used(packages: Path) -> None:
+    """Pillow asks libxcb for pictures of a screen only; it opens photos without its code."""
     (screen,) = packages.glob("pillow.libs/libxcb-*")
     before = screen.stat().st_size
 
@@ -59,6 +60,7 @@ def test_an_empty_library_stands_for_one_that_is_not_used(packages: Path) -> Non
 
 
 def test_a_library_that_is_missing_ends_the_build(packages: Path) -> None:
+    """Otherwise the package could not be used."""
     (jpeg,) = packages.glob("pillow.libs/libjpeg-*")
     jpeg.unlink()
 
