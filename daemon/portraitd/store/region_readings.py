@@ -9,7 +9,7 @@ from portraitd.model.face import Box
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.corrections.replay import Corrections
 from portraitd.store.database import Database
-from portraitd.store.files import INBOX
+from portraitd.store.files import INBOX, KnownFile
 from portraitd.store.tracks import HAS_BOX
 
 _STAMP = "files.size || ' ' || files.mtime_ns"
@@ -70,13 +70,12 @@ class RegionReadings:
         }
         return PhotoFaces(size["width_px"], size["height_px"], boxes)
 
-    def record(self, file_ids: Iterable[int]) -> None:
-        """Record that photos were read as they are."""
+    def record(self, files: Iterable[KnownFile]) -> None:
+        """Record that photos were read; one that was written to since is read again."""
         with self._db.transaction():
             self._db.executemany(
-                f"insert or replace into region_readings select id, {_STAMP} from files "  # noqa: S608
-                "where id = ?",
-                [(file_id,) for file_id in file_ids],
+                "insert or replace into region_readings (file_id, stamp) values (?, ?)",
+                [(file.id, f"{file.stamp.size} {file.stamp.mtime_ns}") for file in files],
             )
 
     def corrections(self) -> Corrections:

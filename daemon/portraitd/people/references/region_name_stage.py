@@ -50,6 +50,13 @@ class _Reading(NamedTuple):
     tags: Future[PhotoTags]
 
 
+class _Found(NamedTuple):
+    """A photo that was read, and the names of its faces."""
+
+    file: KnownFile
+    names: dict[int, str]
+
+
 class RegionNameStage(Stage):
     """Reads each photo once, after its faces were found, and again after it was written to.
 
@@ -94,7 +101,7 @@ class RegionNameStage(Stage):
         self._is_unavailable = is_unavailable
         self._searched: int | None = None
         self._reading: list[_Reading] = []
-        self._found: dict[int, dict[int, str]] = {}
+        self._found: dict[int, _Found] = {}
         self._pause = BackOff(SEARCH_S)
         self._has_inbox = True
 
@@ -168,9 +175,9 @@ class RegionNameStage(Stage):
             notices = [ReviewNotice.of(code, display_path(file.path)) for code in sorted(faults)]
             self._notices.record(notices, now.wall_s)
             if names:
-                self._found[file.id] = names
+                self._found[file.id] = _Found(file, names)
             else:
-                self._readings.record([file.id])
+                self._readings.record([file])
 
     def _record(self, now: Now) -> None:
         """Record the names that say something new."""
@@ -179,12 +186,12 @@ class RegionNameStage(Stage):
         # A photo may have copies.
         edits = {
             face_id: NameRegion(face_id, name)
-            for names in found.values()
-            for face_id, name in names.items()
+            for one in found.values()
+            for face_id, name in one.names.items()
             if _is_open(face_id, name, corrections)
         }
         recorded = self._recorder.record([*edits.values()], now.wall_s) if edits else []
-        self._readings.record(found)
+        self._readings.record(one.file for one in found.values())
         for one in recorded:
             log.info("edit", entry=one.entry_id, what="NameRegion", person=one.person_id)
 
