@@ -185,11 +185,16 @@ def main() -> None:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(prefix="portraitd-") as folder:
         models_dir = Path(folder)
-        for name, path in arguments.models:
-            model_registry.add_model(model_registry.find_model(name), models_dir, path)
+        add_models(arguments.models, models_dir)
         for name in arguments.embedders:
             spec = EncoderSpec(models_dir, embedder=name, detector=arguments.detector)
             measure_model(spec, arguments.photos, arguments.clips, flat=arguments.flat)
+
+
+def add_models(models: Sequence[tuple[str, Path]], models_dir: Path) -> None:
+    """Add models from files."""
+    for name, path in models:
+        model_registry.add_model(model_registry.find_model(name), models_dir, path)
 
 
 def measure_model(spec: EncoderSpec, photos: Path, clips: Path, *, flat: bool) -> None:
@@ -357,13 +362,18 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--clips", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--embedder", dest="embedders", action="append", metavar="NAME")
-    parser.add_argument("--detector", default="auto", choices=get_args(DetectorName))
-    parser.add_argument("--model", dest="models", action="append", type=_model, default=[])
+    add_model_options(parser)
     parser.add_argument("--flat", action="store_true", help="vary every number of the cards")
     arguments = parser.parse_args()
     arguments.embedders = arguments.embedders or ["dlib"]
     return arguments
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose models, and give files of them."""
+    parser.add_argument("--embedder", dest="embedders", action="append", metavar="NAME")
+    parser.add_argument("--detector", default="auto", choices=get_args(DetectorName))
+    parser.add_argument("--model", dest="models", action="append", type=_model, default=[])
 
 
 def _model(text: str) -> tuple[str, Path]:
