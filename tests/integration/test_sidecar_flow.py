@@ -22,6 +22,7 @@ from portraitd.media.jpeg import encode_jpeg
 from portraitd.model.errors import FoldersUnavailable
 from portraitd.model.face import Box
 from portraitd.model.reasons import ReasonCode
+from portraitd.people.sidecars.sidecar_stage import REPEAT_S
 from portraitd.store.erasure.eraser import Eraser
 from support.home import Home, assert_sound, connect
 from support.media import as_jpeg
@@ -199,14 +200,17 @@ def test_an_inbox_that_cannot_be_written_is_said(home: Home) -> None:
     folder = home.inbox / "trip"
     (home.people / "Ada").rename(home.people / "Eve")
     folder.chmod(0o555)
-    with permissions_count():
-        home.run()
-    assert {"Eve": 1} == folders(home)
-    assert {"trip": ReasonCode.SIDECAR_NOT_WRITTEN} == notices(home)
-    assert ["Ada"] == exif(home.inbox / f"{PHOTO}.xmp")["Subject"]
+    with home.opened() as service:
+        with permissions_count():
+            home.run_until_idle(service)
+        assert {"Eve": 1} == folders(home)
+        assert {"trip": ReasonCode.SIDECAR_NOT_WRITTEN} == notices(home)
+        assert ["Ada"] == exif(home.inbox / f"{PHOTO}.xmp")["Subject"]
 
-    folder.chmod(0o755)
-    home.run()
+        folder.chmod(0o755)
+        home.steady_s += REPEAT_S
+        home.run_until_idle(service)
+    assert {} == notices(home)
     assert ["Eve"] == exif(home.inbox / f"{PHOTO}.xmp")["Subject"]
 
 

@@ -93,6 +93,7 @@ class SidecarStage(Stage):
         self._written: dict[SidecarKey, WrittenSidecar] = {}
         self._waiting: dict[SidecarKey, NamedRecording | None] = {}
         self._left_alone: dict[SidecarKey, str] = {}
+        self._noted: set[tuple[ReasonCode, Path]] = set()
         self._reading: list[_Reading] = []
         self._has_inbox = True
 
@@ -216,7 +217,8 @@ class SidecarStage(Stage):
             written = WrittenSidecar(recording.file_id, recording.kind, path, recording.identity)
             self._sidecars.record(written)
             self._written[key] = written
-            self._notices.clear(ReasonCode.SIDECAR_LEFT_ALONE, display_path(path))
+            self._withdraw(ReasonCode.SIDECAR_LEFT_ALONE, path)
+            self._withdraw(ReasonCode.SIDECAR_NOT_WRITTEN, path.parent)
 
     def _update(
         self,
@@ -232,6 +234,13 @@ class SidecarStage(Stage):
 
     def _note(self, code: ReasonCode, path: Path, cause: str, now: Now) -> None:
         self._notices.record([ReviewNotice.of(code, display_path(path), cause=cause)], now.wall_s)
+        self._noted.add((code, path))
+
+    def _withdraw(self, code: ReasonCode, path: Path) -> None:
+        """Remove a notice that is not true any more."""
+        if (code, path) in self._noted:
+            self._noted.remove((code, path))
+            self._notices.clear(code, display_path(path))
 
 
 def combine_shared(recordings: Iterable[NamedRecording]) -> dict[SidecarKey, NamedRecording]:
