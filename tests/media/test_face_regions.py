@@ -68,10 +68,12 @@ FACE = FaceRegion("Ann", 0.5, 0.4, 0.1, 0.2)
     ids=["smaller", "larger", "whole-person", "beside", "nose"],
 )
 def test_each_holds_the_centre_of_the_other(other: FaceRegion, is_match: bool) -> None:
+    """Whichever program drew the larger one; a whole person is no face."""
     assert is_match == FACE.matches(other) == other.matches(FACE)
 
 
 def test_what_is_written_is_read() -> None:
+    """Whatever characters are in the name."""
     region = FaceRegion('Ann & "Bo" <x>', 0.5, 0.4, 0.1, 0.2)
 
     assert [region] == read_regions(listed(format_region(region)))
@@ -106,6 +108,7 @@ def test_the_forms_of_other_programs_are_read() -> None:
     ],
 )
 def test_a_place_that_cannot_be_meant_is_left_out(area: str) -> None:
+    """It is outside the picture, empty, not a number, or all of it."""
     fields = " ".join(f"stArea:{field}" for field in area.split())
     item = f'<rdf:li><rdf:Description mwg-rs:Name="Ann"><mwg-rs:Area {fields}/></rdf:Description>'
 
@@ -113,6 +116,7 @@ def test_a_place_that_cannot_be_meant_is_left_out(area: str) -> None:
 
 
 def test_a_pet_is_no_face_and_regions_of_another_crop_are_not_of_this_picture() -> None:
+    """A smaller copy of the picture has the same regions."""
     size = '<mwg-rs:AppliedToDimensions stDim:w="400" stDim:h="300"/>'
     pet = format_region(FACE).replace("Face", "Pet")
 

@@ -45,6 +45,7 @@ def test_it_is_understood() -> None:
 
 
 def test_an_empty_element_can_be_filled_and_emptied() -> None:
+    """Its tag gets an end, and keeps its attributes."""
     document = parse_xml(b"<a><b c='1' /><d/></a>")
     (root,) = document.elements
     one, other = root.elements

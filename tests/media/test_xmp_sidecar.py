@@ -207,11 +207,13 @@ def test_what_only_the_photo_has_is_repeated(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_merged_safely_is_refused(other: bytes, cause: str) -> None:
+    """It stays as it is, and the cause can be told."""
     with pytest.raises(UnmergeableFile, match=cause):
         write_xmp(other, BOTH)
 
 
 def test_an_empty_file_of_another_program_stays() -> None:
+    """It is not of portraitd, although nothing is in it."""
     assert EMPTY_PACKET == write_xmp(EMPTY_PACKET, None)
 
 

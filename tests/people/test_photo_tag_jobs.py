@@ -59,6 +59,7 @@ def test_the_header_of_each_format_is_read(
 
 
 def test_what_is_no_photo_or_was_changed_is_refused(sealed: LocalExecutor, tmp_path: Path) -> None:
+    """The errors say which."""
     path = tmp_path / "photo.jpg"
     path.write_bytes(b"no photo")
     source = source_of(path)

@@ -19,6 +19,7 @@ def around(face: int, name: str, times: float = 1.2) -> FaceRegion:
 
 
 def test_each_region_names_the_face_in_it() -> None:
+    """In any order; the safe part of a name counts."""
     found = match_regions([around(RIGHT, "Bo/Bob"), around(LEFT, "Ann")], FACES)
 
     assert MatchedRegions({RIGHT: "Bo-Bob", LEFT: "Ann"}, set()) == found
@@ -45,6 +46,7 @@ def test_several_words_for_one_name_are_one() -> None:
     ],
 )
 def test_what_is_not_clear_names_nobody(regions: list[FaceRegion], fault: ReasonCode) -> None:
+    """No face, several faces or names, or a name that no folder can have."""
     assert MatchedRegions({}, {fault}) == match_regions(regions, FACES)
 
 
