@@ -1,4 +1,4 @@
-"""Names that other programs wrote around faces in photos say who somebody is.
+"""Names that other programs wrote around faces in photos say who a person is.
 
 Real faces, real files, the whole service, and exiftool as the other program.
 """
@@ -30,7 +30,7 @@ READS = {"read_names": True}
 
 @pytest.fixture(scope="module")
 def with_photo(tmp_path_factory: pytest.TempPathFactory, photographs: list[Path]) -> Home:
-    """One photo of somebody whom nobody knows. Only copies of it are changed."""
+    """One photo of a person who is not known. Only copies of it are changed."""
     home = Home(tmp_path_factory.mktemp("regions") / "home", grouping={"method": "people"})
     home.drop(as_jpeg(photographs[0]), PHOTO)
     home.run()
@@ -165,7 +165,7 @@ def test_what_is_not_clear_is_said(home: Home, face: FaceRegion) -> None:
 def test_what_portraitd_wrote_itself_says_nothing(
     two_found: Home, photographs: list[Path], tmp_path: Path
 ) -> None:
-    """A sidecar names whom the grouping found; that is no word of a reviewer."""
+    """A sidecar names whom the grouping found; no reviewer said so."""
     shutil.copytree(two_found.settings.home_dir, tmp_path / "home")
     home = reopened(tmp_path / "home", sidecars=["xmp"])
     photo = home.drop(as_jpeg(photographs[0]), PHOTO)

@@ -162,7 +162,7 @@ def test_regions_are_of_the_picture_as_it_is_stored(home: Home, photographs: lis
 
 
 def test_a_sidecar_of_another_program_is_merged(home: Home) -> None:
-    """Under the name that it has; a region that somebody named stays, and so do their words."""
+    """Under the name that it has; a region that a person named stays, and so do their words."""
     x, y, w, h = seen_face(home).area
     area = f"{{X={x},Y={y},W={w * 1.2},H={h},Unit=normalized}}"
     for name in ("lightroom.jpg", "digikam.jpg", "broken.jpg"):

@@ -68,7 +68,7 @@ FACE = FaceRegion("Ann", 0.5, 0.4, 0.1, 0.2)
     ids=["smaller", "larger", "whole-person", "beside", "nose"],
 )
 def test_each_holds_the_centre_of_the_other(other: FaceRegion, is_match: bool) -> None:
-    """Whichever program drew the larger one; a whole person is no face."""
+    """Whichever program drew the larger one; a whole person does not count as a face."""
     assert is_match == FACE.matches(other) == other.matches(FACE)
 
 

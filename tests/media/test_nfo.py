@@ -37,7 +37,7 @@ def test_a_new_file_names_everybody() -> None:
 
 
 def test_what_others_wrote_stays() -> None:
-    """Byte by byte, and so does an actor whom somebody else has listed."""
+    """Byte by byte, and so does an actor whom another program has listed."""
     nfo = write_nfo(OF_JELLYFIN, ["Ann", "Bo"])
 
     assert ["Ann", "Bo"] == actors(nfo)

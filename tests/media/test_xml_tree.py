@@ -92,7 +92,7 @@ BOMB = """<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;">]><a>&c;</a>"""
     ids=range(27),
 )
 def test_what_is_not_harmless_is_refused(text: str) -> None:
-    """A document type, entities, other encodings, and everything that is no XML."""
+    """A document type, entities, other encodings, and everything but XML."""
     with pytest.raises(UnmergeableFile):
         parse_xml(text.encode())
 

@@ -147,7 +147,7 @@ def test_what_a_human_put_there_stays(tmp_path: Path) -> None:
 
 @needs_exiftool
 def test_a_sidecar_of_exiftool_is_merged(tmp_path: Path) -> None:
-    """And portraitd's part is known after exiftool has arranged it anew."""
+    """And portraitd's part is known after exiftool has rearranged it."""
     path = tmp_path / "of-exiftool.xmp"
     write_tags(path, "-XMP-dc:Subject=beach", "-XMP:Title=Two\nlines")
     foreign = path.read_bytes()
@@ -164,7 +164,7 @@ def test_a_sidecar_of_exiftool_is_merged(tmp_path: Path) -> None:
 
 
 def test_a_region_that_a_human_renamed_is_theirs() -> None:
-    """It was portraitd's, and somebody corrected it in another program."""
+    """It was portraitd's, and a person corrected it in another program."""
     sidecar = write_xmp(None, BOTH)
     assert sidecar is not None
     corrected = sidecar.replace(b'Name="Ann"', b'Name="Eve"')
@@ -195,7 +195,7 @@ def test_what_only_the_photo_has_is_repeated(tmp_path: Path) -> None:
         (b"<!DOCTYPE x [<!ENTITY a 'b'>]><x/>", "a document type"),
         (OF_DIGIKAM.decode().encode("utf-16"), "not UTF-8"),
         (b"<x/>", "not XMP"),
-        (OF_DIGIKAM.replace(b"rdf:Seq", b"rdf:What"), "TagsList is no list"),
+        (OF_DIGIKAM.replace(b"rdf:Seq", b"rdf:What"), "TagsList is not a list"),
         (
             EMPTY_PACKET.replace(
                 b"></rdf:RDF>",

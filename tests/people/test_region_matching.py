@@ -45,7 +45,7 @@ def test_several_words_for_one_name_are_one() -> None:
         ([around(LEFT, "\u202e\0")], ReasonCode.REGION_NAME_UNUSABLE),
     ],
 )
-def test_what_is_not_clear_names_nobody(regions: list[FaceRegion], fault: ReasonCode) -> None:
+def test_what_is_not_clear_names_no_face(regions: list[FaceRegion], fault: ReasonCode) -> None:
     """No face, several faces or names, or a name that no folder can have."""
     assert MatchedRegions({}, {fault}) == match_regions(regions, FACES)
 

@@ -54,7 +54,7 @@ class FaceRegion:
     """A rectangle with a name.
 
     Attributes:
-        name: Empty if nobody has named it.
+        name: Empty if it has none.
         x, y: Its centre, as shares of width and height.
         w, h: Its size, likewise.
     """

@@ -49,7 +49,7 @@ class Markup:
 
     Attributes:
         source: As it is in the file.
-        text: What it means; empty for what is no text.
+        text: What it means; empty for anything but text.
     """
 
     source: str

@@ -121,11 +121,11 @@ class NamedPhoto:
 def write_xmp(sidecar: bytes | None, photo: NamedPhoto | None) -> bytes | None:
     """Return a sidecar with the people of its photo, and with all that others wrote into it.
 
-    A face for which somebody else has drawn and named a region is left to them.
+    A face around which another program has a region with a name is left to that program.
 
     Args:
         sidecar: The file as it is; None if there is none.
-        photo: Who is to be named; None for nobody.
+        photo: Whom to name; None to take all names out.
 
     Returns:
         The file as it should be; None if there should be none.
@@ -269,7 +269,7 @@ def _put_in_items(
         return [_format_list(name, prop.container, added), _format_own(prop.local, added)]
     containers = [one for prop_found in found for one in prop_found.named(*CONTAINERS)]
     if len(containers) != 1:
-        raise UnmergeableFile(f"{prop.prefix}:{prop.local} is no list")
+        raise UnmergeableFile(f"{prop.prefix}:{prop.local} is not a list")
     known = {item.text for item in containers[0].named(ITEM)}
     added = [item for item in items if item not in known][:_MAX_LISTED]
     for item in added:
@@ -287,7 +287,7 @@ def _append_regions(present: Sequence[Element], regions: Sequence[FaceRegion]) -
         for container in listed.named(*CONTAINERS)
     ]
     if len(containers) != 1:
-        raise UnmergeableFile("mwg-rs:Regions is no list")
+        raise UnmergeableFile("mwg-rs:Regions is not a list")
     declared = _declare("rdf", "mwg-rs", "stArea")
     for region in regions:
         containers[0].append(format_region(region).replace("<rdf:li", f"<rdf:li{declared}", 1))

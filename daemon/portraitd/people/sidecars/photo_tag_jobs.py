@@ -12,7 +12,7 @@ def read_photo_tags(source: Source) -> PhotoTags:
     """Read orientation, size and XMP of a photo; its picture is not decoded.
 
     Raises:
-        VideoError: It is no photo, or changed meanwhile.
+        VideoError: The file is not a photo, or changed meanwhile.
     """
     from portraitd.media.content_hash import opened
     from portraitd.media.photo import read_tags
