@@ -261,6 +261,7 @@ class DatasetSettings(Section):
         "cvat",
     )
     people: Literal["named", "all"] = "named"
+    consent: Literal["off", "required"] = "off"
     unknown: Literal["class", "blur", "leave_out"] = "class"
     frames: Literal["cut", "keep"] = "cut"
     val_share: Annotated[float, Field(ge=0, le=0.9)] = 0.2

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 
-from portraitd.datasets.annotations import DatasetRule
+from portraitd.cli.dataset_rules import read_rule
 from portraitd.datasets.build import DatasetBuild, DatasetPaths
 from portraitd.datasets.writer import DatasetSummary
 from portraitd.media.jpeg import encode_jpeg
@@ -73,7 +73,7 @@ def build_set(home: Home) -> DatasetSummary:
 
         build = DatasetBuild(
             DatasetPaths.of(settings),
-            DatasetRule.of(settings.dataset),
+            read_rule(settings),
             settings.dataset.frames == "keep",
             InlineExecutor(),
             lambda: None,

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from portraitd.cli.client import ANSWER_TIMEOUT_S, await_answer
+from portraitd.cli.dataset_rules import read_rule
 from portraitd.cli.people_reading import read_people
 from portraitd.config import Settings
-from portraitd.datasets.annotations import DatasetRule, make_set_fingerprint
+from portraitd.datasets.annotations import make_set_fingerprint
 from portraitd.datasets.build import DatasetBuild, DatasetPaths
 from portraitd.datasets.output import read_set_manifest
 from portraitd.datasets.quality_floor import list_left_out
@@ -98,7 +99,7 @@ def is_stale(settings: Settings) -> bool:
     manifest = read_set_manifest(settings.dataset_dir)
     with Database.open_to_read(settings.state_dir) as database:
         store = DatasetStore(database, Files(database, settings.inbox_dir))
-        wanted = make_set_fingerprint(store.fingerprint(), DatasetRule.of(settings.dataset))
+        wanted = make_set_fingerprint(store.fingerprint(), read_rule(settings))
     return manifest is None or manifest.fingerprint != wanted
 
 
@@ -155,7 +156,7 @@ def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> D
         try:
             under_way = DatasetBuild(
                 DatasetPaths.of(settings),
-                DatasetRule.of(settings.dataset),
+                read_rule(settings),
                 settings.dataset.frames == "keep",
                 executor,
                 lambda: doorbell.wake("job"),

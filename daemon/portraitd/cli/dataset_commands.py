@@ -151,7 +151,14 @@ def list_datasets(settings: Settings, verify: bool, as_json: bool) -> None:
         one.name: dataset_versions.verify(settings, one) if verify else [] for one in versions
     }
     if as_json:
-        entries = [one.as_json() | {"changed": changed[one.name]} for one in versions]
+        entries = [
+            one.as_json()
+            | {
+                "changed": changed[one.name],
+                "expired_consents": dataset_versions.find_expired(one),
+            }
+            for one in versions
+        ]
         click.echo(json.dumps(entries, ensure_ascii=False, indent=1))
     else:
         for one in versions:

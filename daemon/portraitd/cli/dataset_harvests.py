@@ -7,6 +7,7 @@ from itertools import groupby
 
 from portraitd.cli.client import ask, require_same_settings
 from portraitd.cli.console import make_console
+from portraitd.cli.dataset_rules import read_rule
 from portraitd.cli.people_reading import read_people
 from portraitd.cli.progress import ProgressBar
 from portraitd.config import Settings
@@ -38,7 +39,7 @@ def preview(settings: Settings, word: str) -> Iterator[str]:
     read_people(settings)
     with Database.open_to_read(settings.state_dir) as database:
         datasets = DatasetStore(database, Files(database, settings.inbox_dir))
-        rule = DatasetRule.of(settings.dataset)
+        rule = read_rule(settings)
         person_id, name = find_person(datasets, rule, word)
         gap_s = require_rules(datasets.embedder()).tracking.max_gap_s
         slices = HarvestStore(database).slices_with(person_id, gap_s)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from portraitd.cli.client import ask
+from portraitd.cli.dataset_rules import read_rule
 from portraitd.cli.people_reading import read_people
 from portraitd.config import Settings
-from portraitd.datasets.annotations import DatasetRule
 from portraitd.datasets.box_import.coco_reading import read_coco
 from portraitd.datasets.box_import.cvat_reading import read_cvat
 from portraitd.datasets.box_import.import_plan import (
@@ -73,7 +73,7 @@ def plan_import(
         planner = ImportPlanner(
             database,
             Files(database, settings.inbox_dir),
-            DatasetRule.of(settings.dataset),
+            read_rule(settings),
             read_times,
             recording,
             deletes_missing,

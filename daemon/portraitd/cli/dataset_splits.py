@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from portraitd.cli.client import ask
+from portraitd.cli.dataset_rules import read_rule
 from portraitd.config import Settings
-from portraitd.datasets.annotations import SPLITS, DatasetRule
+from portraitd.datasets.annotations import SPLITS
 from portraitd.datasets.planner import read_set_faces
 from portraitd.datasets.split_overview import (
     UNUSED,
@@ -33,7 +34,7 @@ def read_overview(settings: Settings) -> SplitOverview:
     """
     with Database.open_to_read(settings.state_dir) as database:
         store = DatasetStore(database, Files(database, settings.inbox_dir))
-        found = read_set_faces(store, DatasetRule.of(settings.dataset))
+        found = read_set_faces(store, read_rule(settings))
         return make_overview(found, settings.inbox_dir)
 
 

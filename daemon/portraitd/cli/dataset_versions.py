@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from portraitd import __version__
+from portraitd.cli.dataset_rules import read_rule
 from portraitd.config import Settings
-from portraitd.datasets.annotations import DatasetRule
+from portraitd.datasets.consents import list_expired
 from portraitd.datasets.frozen_sets import (
     FrozenSet,
     SetComparison,
@@ -35,7 +37,7 @@ def freeze(settings: Settings, name: str) -> FrozenSet:
     facts = {"Made by": f"portraitd {__version__}"}
     if embedder:
         facts["Embedding model"] = embedder.space
-    return freeze_set(settings.dataset_dir, name, DatasetRule.of(settings.dataset), facts)
+    return freeze_set(settings.dataset_dir, name, read_rule(settings), facts)
 
 
 def read_versions(settings: Settings) -> list[FrozenSet]:
@@ -60,7 +62,7 @@ def compare(settings: Settings, old: str, new: str) -> SetComparison:
         ConfigError: There is no such version, or no set.
     """
     root = settings.dataset_dir
-    later = find_frozen(root, new) if new else read_current(root, DatasetRule.of(settings.dataset))
+    later = find_frozen(root, new) if new else read_current(root, read_rule(settings))
     return compare_sets(find_frozen(root, old), later)
 
 
@@ -72,7 +74,15 @@ def format_version(version: FrozenSet) -> str:
     faces = sum(version.summary["faces"].values())
     parts = [counted(frames, "frame"), counted(faces, "face"), counted(len(version.files), "file")]
     note = "" if version.is_whole else "; something in it was erased"
+    if expired := find_expired(version):
+        listed = ", ".join(f"{name} ({version.consents[name]})" for name in expired)
+        note += f"; consent expired: {escape_unprintable(listed)}"
     return f"{version.name:<20} {version.frozen_at}  {', '.join(parts)}{note}"
+
+
+def find_expired(version: FrozenSet) -> list[str]:
+    """Return the names of people whose consent has ended since a version was frozen."""
+    return list_expired(version.consents, datetime.now().astimezone().date())
 
 
 def format_comparison(found: SetComparison) -> Iterator[str]:

@@ -31,6 +31,37 @@ AnnotationRole = Literal["person", "unknown", "hidden"]
 UNKNOWN_NAME = "unknown"
 
 
+class PersonConsent(NamedTuple):
+    """What a file in the folder of a person says about their consent.
+
+    Attributes:
+        until: The last day of it, as ISO 8601; empty if the file does not say.
+        file_name: Its name.
+        code: Why it does not hold; empty if it does.
+    """
+
+    person_id: int
+    until: str
+    file_name: str
+    code: str
+
+
+class ConsentAnswer(NamedTuple):
+    """Whether a person is in a set by their consent.
+
+    Attributes:
+        name: Of the person.
+        until: The last day of the consent, as ISO 8601; empty if there is none that can be read.
+        code: Why they are not in the set; empty if they are.
+        reason: The same as a sentence.
+    """
+
+    name: str
+    until: str
+    code: str
+    reason: str
+
+
 class DatasetRule(NamedTuple):
     """The settings that decide the content of a set.
 
@@ -46,6 +77,8 @@ class DatasetRule(NamedTuple):
         min_confidence: Of the detector.
         max_turn: From 0 for a face that looks at the camera to 1 for a profile.
         min_cell_faces: A cell of a person's coverage card with fewer faces is thin.
+        consents: Those of all people who have one; nothing else lets a person into the set. None
+            if no consent is required.
         min_train_faces: The report warns of a class with fewer faces in train.
         near_duplicate: Largest embedding distance at which two faces of a person count as
             near-duplicates; None for that of the model.
@@ -68,11 +101,19 @@ class DatasetRule(NamedTuple):
     min_confidence: float = 0.3
     max_turn: float = 1.0
     min_cell_faces: int = 10
+    consents: tuple[PersonConsent, ...] | None = None
 
     @classmethod
-    def of(cls, settings: DatasetSettings) -> Self:
-        """Return the rule of the settings, for workers."""
-        return cls(*(getattr(settings, name) for name in cls._fields))
+    def of(cls, settings: DatasetSettings, consents: tuple[PersonConsent, ...] = ()) -> Self:
+        """Return the rule of the settings, for workers.
+
+        Args:
+            settings: What a set contains.
+            consents: Those that were found; ignored unless the settings require them.
+        """
+        names = (name for name in cls._fields if name != "consents")
+        rule = cls(*(getattr(settings, name) for name in names))
+        return rule._replace(consents=consents) if settings.consent == "required" else rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +219,7 @@ class Plan:
         frames_left_out: Number of frames left out because of unknown faces.
         folds: The fold of each recording, from 1, without those in test; empty without folds.
         untimed: Videos with tracks whose times of frames are not known.
+        consents: What the consent of each person says, if one is required.
     """
 
     rule: DatasetRule
@@ -194,6 +236,7 @@ class Plan:
     frames_left_out: int
     folds: Mapping[int, int]
     untimed: tuple[int, ...] = ()
+    consents: tuple[ConsentAnswer, ...] = ()
 
     @property
     def splits(self) -> tuple[Split, ...]:

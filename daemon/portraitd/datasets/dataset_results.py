@@ -179,6 +179,7 @@ class SummaryData(Record):
     warnings: Annotated[
         tuple[Annotated[str, Meta(max_length=16 * MAX_TEXT)], ...], Meta(max_length=10_000)
     ]
+    consents: dict[Name, Name]
 
 
 def _pack_summary(summary: DatasetSummary) -> SummaryData:

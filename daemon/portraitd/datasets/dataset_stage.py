@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
 from portraitd.config import DatasetSettings
 from portraitd.datasets.annotations import DatasetRule, make_set_fingerprint
 from portraitd.datasets.build import DatasetBuild, DatasetPaths
+from portraitd.datasets.consents import judge_consents
 from portraitd.datasets.output import read_set_manifest
 from portraitd.datasets.split_overview import move_recording, reset_splits
 from portraitd.datasets.writer import DatasetSummary
 from portraitd.model.errors import PortraitdError, PublishError, StoreError
 from portraitd.model.reasons import NO_REASON, Reason
 from portraitd.model.stage import BackOff, Now, Stage
+from portraitd.people.tree.consent_files import FolderConsent
 from portraitd.store.dataset_store import ClassRegistration, DatasetStore
 
 log = structlog.get_logger(stage="dataset")
@@ -50,6 +53,7 @@ class DatasetStage(Stage):
         executor: Runs the steps of a build.
         wake: Called from any thread when a step has finished.
         is_working: Returns whether the people are about to change; then no set is built yet.
+        consents: Returns the consents in the people tree; None while it was not read.
     """
 
     def __init__(
@@ -60,10 +64,12 @@ class DatasetStage(Stage):
         executor: Executor,
         wake: Callable[[], None],
         is_working: Callable[[], bool],
+        consents: Callable[[], Sequence[FolderConsent] | None] = lambda: (),
     ) -> None:
         self._store = store
         self._paths = paths
-        self._rule = DatasetRule.of(settings)
+        self._settings = settings
+        self._consents = consents
         self._executor = executor
         self._wake = wake
         self._is_auto = settings.auto
@@ -93,6 +99,18 @@ class DatasetStage(Stage):
     def blocked(self) -> Reason:
         """Return why the set could not be written; ``NO_REASON`` if it could."""
         return self._blocked
+
+    @property
+    def rule(self) -> DatasetRule:
+        """The content of the next set, with the consents of today."""
+        if self._settings.consent == "off":
+            return DatasetRule.of(self._settings)
+        today = datetime.fromtimestamp(self._now_s).astimezone().date()
+        return DatasetRule.of(self._settings, judge_consents(self._consents() or (), today))
+
+    @property
+    def _knows_consents(self) -> bool:
+        return self._settings.consent == "off" or self._consents() is not None
 
     @property
     def busy(self) -> bool:
@@ -158,9 +176,12 @@ class DatasetStage(Stage):
         if not requested and (waits or not self._is_stale()):
             return False
         self._answering = requested
+        if not self._knows_consents:
+            self._answer(None, "people/ was not read yet, so it is not known who agreed")
+            return False
         self._build = DatasetBuild(
             self._paths,
-            self._rule,
+            self.rule,
             self._keeps_frames,
             self._executor,
             self._wake,
@@ -196,15 +217,15 @@ class DatasetStage(Stage):
         self._answering = ()
 
     def _is_stale(self) -> bool:
-        if not self._is_auto:
+        if not self._is_auto or not self._knows_consents:
             return False
         fingerprint = self._store.fingerprint()
         # Without a set and without people for one, nothing is built.
         is_empty = not self._built_fingerprint and not self._store.persons(
-            self._rule.people == "named"
+            self._settings.people == "named"
         )
         return not is_empty and self._built_fingerprint != make_set_fingerprint(
-            fingerprint, self._rule
+            fingerprint, self.rule
         )
 
     def _register(self, registration: ClassRegistration) -> None:

@@ -71,6 +71,11 @@ class FrozenSet:
     files: Mapping[str, str]
     is_whole: bool
 
+    @property
+    def consents(self) -> Mapping[str, str]:
+        """The last day of each consent, by name of the person; empty if none was required."""
+        return dict(self.summary.get("consents", {}))
+
     def as_json(self) -> dict[str, Any]:
         """Return the version as an object for JSON, without its files and classes."""
         return {
@@ -338,6 +343,14 @@ def _find_places(one: FrozenSet) -> dict[str, str]:
     return found
 
 
+def _format_consents(consents: Mapping[str, str]) -> list[str]:
+    """Return until when each person agreed, as lines of a datasheet."""
+    if not consents:
+        return []
+    listed = (f"- {name}: until {until}." for name, until in consents.items())
+    return ["", "## Consent", "", "By a file in the folder of each person:", "", *listed]
+
+
 def _format_datasheet(content: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """Return what Gebru et al., "Datasheets for Datasets" (2018) ask, as far as it is known."""
     summary, rule = content["summary"], content["settings"]
@@ -358,6 +371,7 @@ def _format_datasheet(content: Mapping[str, Any], facts: Mapping[str, Any]) -> s
             f"- Left out: {list_left_out(summary['left_out']) or 'nothing'}.",
             f"- People: {', '.join(names)}.",
             *(f"- {heading}: {value}." for heading, value in facts.items()),
+            *_format_consents(summary.get("consents", {})),
             "",
             "## Preprocessing",
             "",
@@ -368,6 +382,7 @@ def _format_datasheet(content: Mapping[str, Any], facts: Mapping[str, Any]) -> s
             *(f"- {sentence}" for sentence in summary["warnings"]),
             "- Faces that the detector did not find are not labelled.",
             "- The pictures come from videos and photos of the inbox; portraitd does not know "
-            "whether the people in them agreed.",
+            "whether the people in them agreed"
+            + (", beyond what is listed above." if summary.get("consents") else "."),
         ]
     )

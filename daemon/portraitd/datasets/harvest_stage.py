@@ -21,9 +21,9 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from portraitd.config import DatasetSettings
 from portraitd.datasets.annotations import DatasetRule
 from portraitd.datasets.build import DatasetPaths
+from portraitd.datasets.consents import select_consenting
 from portraitd.datasets.coverage import CoverageCell, MeasuredFace, find_lacking, locate_face
 from portraitd.datasets.harvest_jobs import search_frames, survey_person
 from portraitd.datasets.harvest_matching import match_frame
@@ -84,7 +84,8 @@ class HarvestStage(Stage):
         datasets: What sets are made from.
         files: The files of the videos.
         paths: The folders of the home.
-        settings: What a set contains.
+        rule: Returns what a set contains.
+        fps: How many frames per second are searched.
         options: How faces are found.
         rules: Of the embedding model.
         executor: Runs the jobs of ``harvest_jobs``.
@@ -102,7 +103,8 @@ class HarvestStage(Stage):
         datasets: DatasetStore,
         files: Files,
         paths: DatasetPaths,
-        settings: DatasetSettings,
+        rule: Callable[[], DatasetRule],
+        fps: float,
         options: EncodeOptions,
         rules: EmbeddingRules,
         executor: Executor,
@@ -115,8 +117,8 @@ class HarvestStage(Stage):
         self._datasets = datasets
         self._files = files
         self._paths = paths
-        self._rule = DatasetRule.of(settings)
-        self._fps = settings.harvest_fps
+        self._current_rule = rule
+        self._fps = fps
         self._options = options
         self._rules = rules
         self._executor = executor
@@ -253,6 +255,10 @@ class HarvestStage(Stage):
         return self._store.tracked_faces(piece.video_id, start_s, stop_s)
 
     @property
+    def _rule(self) -> DatasetRule:
+        return self._current_rule()
+
+    @property
     def _near_duplicate(self) -> float:
         chosen = self._rule.near_duplicate
         return self._rules.near_duplicate if chosen is None else chosen
@@ -357,10 +363,9 @@ def find_person(datasets: DatasetStore, rule: DatasetRule, word: str) -> tuple[i
     Raises:
         ConfigError: No person, or more than one, has this name.
     """
-    people = [
-        (one.id, folder_name(one.id, one.name))
-        for one in datasets.persons(named_only=rule.people == "named")
-    ]
+    persons = datasets.persons(named_only=rule.people == "named")
+    allowed, _ = select_consenting(persons, datasets, rule)
+    people = [(one.id, folder_name(one.id, one.name)) for one in allowed]
     for is_meant in (
         lambda one: one[1] == word,
         lambda one: folded(one[1]) == folded(word),

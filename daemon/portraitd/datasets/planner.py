@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 
 from portraitd.datasets.annotations import (
     DETECTION_FORMATS,
+    ConsentAnswer,
     DatasetRule,
     FaceCounts,
     LabelledFace,
@@ -25,6 +27,7 @@ from portraitd.datasets.annotations import (
 )
 from portraitd.datasets.backgrounds import plan_backgrounds
 from portraitd.datasets.classes import make_class_labels, register_classes
+from portraitd.datasets.consents import select_consenting
 from portraitd.datasets.dedup import select_distinct
 from portraitd.datasets.quality_floor import find_fault
 from portraitd.datasets.split_assignment import SplitAssignment, SplitRecording, assign_folds
@@ -84,6 +87,7 @@ class SetFaces(NamedTuple):
         moved: The splits that the user chose for whole recordings, by key.
         seen: Every recording, with its faces of people in the set.
         splits: The splits of all faces and frames.
+        consents: What the consent of each person says, if one is required.
     """
 
     people: Sequence[NamedPerson]
@@ -99,18 +103,26 @@ class SetFaces(NamedTuple):
     moved: Mapping[str, str]
     seen: Sequence[SplitRecording]
     splits: SplitAssignment
+    consents: tuple[ConsentAnswer, ...]
+
+
+def _hide_others(face: DatasetFace, classes: Mapping[int, int]) -> DatasetFace:
+    """Return a face that must be unrecognisable unless it is of a person in the set."""
+    return face if face.person_id in classes else replace(face, hidden=True)
 
 
 def read_set_faces(store: DatasetStore, rule: DatasetRule) -> SetFaces:
     """Return the faces of a set, with new classes and splits for what is new. Writes nothing."""
-    people = store.persons(named_only=rule.people == "named")
+    people, consents = select_consenting(
+        store.persons(named_only=rule.people == "named"), store, rule
+    )
     rows, registration = register_classes(
         store.classes(), people, rule.unknown == "class" and bool(people)
     )
     class_of = {row.person_id: row.id for row in rows if row.person_id is not None}
     classes = {person.id: class_of[person.id] for person in people}
     by_video = {
-        video_id: list(faces)
+        video_id: [_hide_others(face, classes) if consents else face for face in faces]
         for video_id, faces in groupby(
             store.faces_in_recordings_of(list(classes)), key=lambda face: face.video_id
         )
@@ -160,6 +172,7 @@ def read_set_faces(store: DatasetStore, rule: DatasetRule) -> SetFaces:
         moved,
         seen,
         splits,
+        consents,
     )
 
 
@@ -196,6 +209,7 @@ def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
         splits_by_time=splits.splits_by_time,
         frames_left_out=frames_left_out,
         folds=folds,
+        consents=found.consents,
         untimed=tuple(
             video_id
             for video_id in tracks

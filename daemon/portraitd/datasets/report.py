@@ -48,6 +48,7 @@ table { border-collapse: collapse; margin: .5rem 0; max-width: 100% }
 td, th { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; vertical-align: top }
 td, th { white-space: nowrap }
+td.reason, th.reason { text-align: left; white-space: normal }
 td:first-child, th:first-child { text-align: left; padding-left: 0; white-space: normal }
 img { max-width: 100%; height: auto; display: block; margin: .5rem 0 }
 code { font-size: .9em; background: var(--well); padding: .05rem .3rem; border-radius: 4px }
@@ -151,7 +152,9 @@ def find_warnings(
         crop_warnings: Images that could not be cropped, in sentences.
     """
     plan, found = available.plan, []
-    if not plan.counts:
+    if not plan.counts and plan.consents:
+        found.append("The set is empty, because no person has a consent that holds.")
+    elif not plan.counts:
         found.append(
             "No person has a name yet. Rename a person's folder, or set dataset.people to all."
         )
@@ -170,6 +173,9 @@ def find_warnings(
             "These people have no face folder because their faces come from a single shot and "
             f"cannot be divided into train and val: {', '.join(plan.unsplittable)}."
         )
+    refused = [f"{one.name} ({one.reason})" for one in plan.consents if one.code]
+    if refused:
+        found.append(f"Without a consent, these people are left out: {', '.join(refused)}.")
     found += _find_split_warnings(plan, rows)
     if plan.frames_left_out:
         found.append(
@@ -260,6 +266,7 @@ def _render_page(
         + ". No shot is in two of these unless a warning above says so.</p>",
         *_render_totals(available, rows),
     ]
+    parts += _render_consents(plan)
     if left_out:
         found = sum(row.found for row in rows)
         parts += [
@@ -289,6 +296,27 @@ def _render_page(
         parts += _render_class(row, plan, sheets.get(row.label.id, ""))
     parts.append("</body></html>")
     return "\n".join(parts) + "\n"
+
+
+def _render_consents(plan: Plan) -> list[str]:
+    """Return the section about consents; nothing if none is required."""
+    if not plan.consents:
+        return []
+    rows = (
+        f"<tr><td>{escape(one.name)}</td><td class=reason>"
+        + (f"{escape(one.reason)}<br><code>{one.code}</code>" if one.code else "yes")
+        + f"</td><td>{one.until}</td></tr>"
+        for one in sorted(plan.consents, key=lambda one: (one.code == "", one.name))
+    )
+    return [
+        "<h2>Consent</h2>",
+        "<p>Only people with a consent that has not expired are in the set "
+        "(<code>dataset.consent</code>). In the frames of others, all other faces are made "
+        "unrecognisable.</p>",
+        "<table><tr><th>person</th><th class=reason>in the set</th><th>until</th></tr>",
+        *rows,
+        "</table>",
+    ]
 
 
 def _render_totals(available: AvailableFrames, rows: Sequence[ClassStatistics]) -> list[str]:

@@ -92,6 +92,7 @@ class DatasetSummary(NamedTuple):
         left_out: Number of faces that were left out, by code of ``reasons.LEFT_OUT``.
         written, removed, unchanged, put_aside: Number of files.
         warnings: What the user should know before training, in sentences.
+        consents: The last day of each consent that the set depends on, by name of the person.
     """
 
     frames: dict[str, int]
@@ -104,6 +105,7 @@ class DatasetSummary(NamedTuple):
     unchanged: int
     put_aside: int
     warnings: tuple[str, ...]
+    consents: dict[str, str]
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -204,6 +206,7 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
                 unchanged=changes.unchanged,
                 put_aside=changes.put_aside,
                 warnings=tuple(warnings),
+                consents={one.name: one.until for one in plan.consents if not one.code},
             )
             finish_set(request.dataset_dir, plan.fingerprint, summary._asdict())
             return summary

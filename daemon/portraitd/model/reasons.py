@@ -146,6 +146,11 @@ class ReasonCode(StrEnum):
     SIDECAR_LEFT_ALONE = "sidecar_left_alone"
     SIDECAR_NOT_WRITTEN = "sidecar_not_written"
 
+    # A person is not in a training set.
+    CONSENT_MISSING = "consent_missing"
+    CONSENT_EXPIRED = "consent_expired"
+    CONSENT_UNREADABLE = "consent_unreadable"
+
     # A face is not in a training set.
     TOO_SMALL = "too_small"
     BLURRED = "blurred"
@@ -393,6 +398,11 @@ _TEXTS = {
     ReasonCode.INBOX_MARKER_MISSING: (
         "the inbox marker {marker} is missing: the share is probably not mounted. If {inbox} is "
         "the inbox, run `portraitd init`"
+    ),
+    ReasonCode.CONSENT_MISSING: "no file in their folder says that they agree",
+    ReasonCode.CONSENT_EXPIRED: "they agreed until {until}",
+    ReasonCode.CONSENT_UNREADABLE: (
+        "{name!r} does not say until when; call it as in 'consent until 2027-05-31.pdf'"
     ),
     ReasonCode.TOO_SMALL: "smaller than {min_px:g} px (dataset.min_px)",
     ReasonCode.BLURRED: (

@@ -290,13 +290,15 @@ class Service:
             executor,
             wake,
             lambda: self.working or self.grouping.pending or self.harvest.pending,
+            lambda: tree.consents,
         )
         self.harvest = HarvestStage(
             HarvestStore(database),
             DatasetStore(database, files),
             files,
             DatasetPaths.of(settings),
-            settings.dataset,
+            lambda: self.dataset.rule,
+            settings.dataset.harvest_fps,
             encode_options(settings),
             require_rules(card),
             executor,

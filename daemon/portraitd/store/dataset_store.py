@@ -168,6 +168,18 @@ class DatasetStore:
         )
         return [NamedPerson(row["id"], row["name"]) for row in rows]
 
+    def merged_people(self) -> dict[int, int]:
+        """Return for each person who was merged who they are now."""
+        rows = self._db.execute("select id, merged_into from people where merged_into is not null")
+        into = {row["id"]: row["merged_into"] for row in rows}
+        found = {}
+        for one in into:
+            now = one
+            while now in into:
+                now = into[now]
+            found[one] = now
+        return found
+
     def classes(self) -> list[ClassRow]:
         """Return all classes, by number."""
         rows = self._db.execute(

@@ -19,6 +19,7 @@ from portraitd.datasets.box_import.box_matching import (
 )
 from portraitd.datasets.box_import.imported_boxes import ImportedBox, ImportedFile, ImportedImage
 from portraitd.datasets.classes import make_class_labels
+from portraitd.datasets.consents import select_consenting
 from portraitd.model.edit import AssignFaces, DrawFaces, DrawnBox, ExcludeFaces
 from portraitd.model.face import SAME_FRAME_S, Box, FrameTimes
 from portraitd.model.fingerprints import frame_stem
@@ -131,7 +132,8 @@ class ImportPlanner:
         self._deletes_missing = deletes_missing
         self._tombstones = Tombstones(database)
         self._corrections = Ledger(database).corrections()
-        people = self._store.persons(named_only=rule.people == "named")
+        persons = self._store.persons(named_only=rule.people == "named")
+        people, _ = select_consenting(persons, self._store, rule)
         self._set_people = {person.id for person in people}
         self._labels = _read_labels(
             {
@@ -300,7 +302,7 @@ class ImportPlanner:
                         face.id,
                         make_face_stem(recording.sha256, face),
                         face.box.clipped(*size_px),
-                        face.hidden,
+                        self._is_hidden(face),
                     )
                     for face in here.values()
                 ],
@@ -439,6 +441,11 @@ class ImportPlanner:
     def _is_in_images(self, face: DatasetFace) -> bool:
         """Return whether sets of images label a face, unless something else is the matter."""
         return face.person_id in self._set_people or self._rule.unknown == "class"
+
+    def _is_hidden(self, face: DatasetFace) -> bool:
+        """Return whether no set has a box for a face."""
+        lacks_consent = self._rule.consents is not None and face.person_id not in self._set_people
+        return face.hidden or lacks_consent
 
     def _faces_of(self, video_id: int) -> list[DatasetFace]:
         if video_id not in self._faces:

@@ -18,6 +18,7 @@ from portraitd.model.person import PersonFolder
 from portraitd.model.review_notice import ReviewNotice
 from portraitd.people.names import name_in
 from portraitd.people.tree.acknowledged import AcknowledgedEdits
+from portraitd.people.tree.consent_files import FolderConsent, find_consents
 from portraitd.people.tree.content_match import match_by_content
 from portraitd.people.tree.desired import (
     DesiredFolder,
@@ -98,6 +99,7 @@ class PeopleTree:
         self._unreadable: frozenset[str] = frozenset()
         self._snapshot: TreeSnapshot | None = None
         self._notices: tuple[ReviewNotice, ...] = ()
+        self._consents: tuple[FolderConsent, ...] | None = None
         self._losses = self._withheld = NO_LOSSES
 
     @property
@@ -122,6 +124,18 @@ class PeopleTree:
     def notices(self) -> Sequence[ReviewNotice]:
         """What reviewers did that had no effect when edits were last read."""
         return self._notices
+
+    @property
+    def consents(self) -> tuple[FolderConsent, ...] | None:
+        """The consents that were there when edits were last read; None before."""
+        return self._consents
+
+    def read_consents(self) -> tuple[FolderConsent, ...]:
+        """Return the consents that are there now. Nothing is written."""
+        with raise_as_publish_error(self._root), open_root(self._root) as root_fd:
+            manifest = self._read_root_manifest(root_fd)
+            snapshot = assign_owners(self._scan(root_fd), manifest.folders)
+            return find_consents(snapshot, root_fd)
 
     @property
     def losses(self) -> Losses:
@@ -234,6 +248,7 @@ class PeopleTree:
             self._new_copies = (self._new_copies & copies) | new_copies
             self._copies = copies
             self._notices = tuple(find_notices(snapshot, recorded, self._new_copies))
+            self._consents = find_consents(snapshot, root_fd)
             self._save_copies(root_fd, snapshot)
         self._losses = detected.losses
         new = detected.losses.without(restored)

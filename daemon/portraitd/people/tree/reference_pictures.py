@@ -93,7 +93,7 @@ def find_references(
         unreadable: Locations of folders that could not be read.
     """
     found = ReferenceScan(unreadable=unreadable)
-    for folder, person_id, name in _list_folders(snapshot):
+    for folder, person_id, name in list_person_folders(snapshot):
         names = _list_pictures(folder)
         if not names or len(found.pictures) >= MAX_REFERENCES:
             continue
@@ -118,7 +118,7 @@ def find_references(
     return found
 
 
-def _list_folders(snapshot: TreeSnapshot) -> Iterator[tuple[FolderState, int | None, str]]:
+def list_person_folders(snapshot: TreeSnapshot) -> Iterator[tuple[FolderState, int | None, str]]:
     """Yield the folders in which a picture can be a reference, with the person and the name."""
     people = {folder.location: number for number, folder in snapshot.owned.items() if number > 0}
     for number, folder in sorted(snapshot.owned.items()):
