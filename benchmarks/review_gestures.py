@@ -4,22 +4,24 @@
     python benchmarks/review_gestures.py HOME --clips CLIPS
     python benchmarks/review_gestures.py HOME --clips CLIPS --only-visible --same "a: X=b: Y"
 
-HOME is copied, once for each way. Labels: a photo shows the person whose name its folder has, as
-its largest face; ``CLIPS`` holds ``NAME.truth.json`` beside ``NAME.mp4``, as for ``models.py``.
-Clips whose names differ by a number or a letter show the same people; ``--same`` says who of a
-clip is in a folder of photos. A track has the label of most of its faces. Faces without a label
-do not count: they may stay wherever they are.
+HOME is copied, once for each way, and grouped again. Labels: a photo shows the person whose name
+its folder has, as the face nearest its middle; ``CLIPS`` holds ``NAME.truth.json`` beside
+``NAME.mp4``, as for ``models.py``. Clips whose names differ by a number or a letter show the same
+people; ``--same`` says who of a clip is in a folder of photos. A track has the label of most of its
+faces. Faces without a label do not count: they may stay wherever they are.
 
 A scripted reviewer knows the labels and edits the folders of the copy with real file operations,
 while the service runs inline. Without questions they move the folder of each person who is there
 twice into the other one, and the portrait of each face that is in a wrong folder or in
-``_unsorted``; for a person without a folder they make one first. With questions they first answer
-what is asked, until nothing is asked any more, and do the rest by hand. Naming takes one gesture
+``_unsorted``; for a person without a folder they make one first, which counts. With questions they
+first answer what is asked, until nothing is asked any more, and do the rest by hand: they move a
+picture into ``yes`` or ``no``, or rename it to the numbers that are right. Naming takes one gesture
 for each person either way and is not counted. ``--only-visible`` leaves out tracks that a person
 can hardly recognise either (quality below 0.1): they may stay in ``_unsorted``.
 
-Printed is one JSON line for each way: gestures, where each drag of one file or folder counts; and
-drags, where what is selected together in one folder and dragged to one target counts once.
+Printed is one JSON line for each way: gestures, where each file or folder that is moved, renamed or
+made counts, as a reviewer has to point at each; and drags, where what is selected together in one
+folder and dragged to one target counts once.
 """
 
 from __future__ import annotations
@@ -33,15 +35,17 @@ import sqlite3
 import sys
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import structlog
 
 from portraitd.config import Settings
 from portraitd.model.face import Box
-from portraitd.model.question import Question
+from portraitd.model.question import Claim, Question
 from portraitd.model.stage import Now
 from portraitd.people.tree.card_folder import find_key
 from portraitd.people.tree.locations import find_person_folders
@@ -88,16 +92,16 @@ def label_tracks(home: Path, clips: Path) -> dict[int, str]:
         path.name.removesuffix(".truth.json"): json.loads(path.read_text())
         for path in clips.glob("*.truth.json")
     }
-    largest: dict[int, tuple[int, int]] = {}
+    nearest: dict[int, tuple[float, int]] = {}
     votes: dict[int, Counter[str]] = defaultdict(Counter)
     photos: dict[int, tuple[int, str]] = {}
     for face in read(
         home,
         """
-        select faces.*, cast(coalesce((
+        select faces.*, videos.width_px, videos.height_px, cast(coalesce((
             select path from files where files.video_id = faces.video_id
             order by state = 'duplicate', id limit 1), x'') as blob) as path
-        from faces where track_id is not null
+        from faces join videos on videos.id = faces.video_id where track_id is not null
         """,
     ):
         path = Path(os.fsdecode(face["path"]))
@@ -106,9 +110,12 @@ def label_tracks(home: Path, clips: Path) -> dict[int, str]:
             if label:
                 votes[face["track_id"]][label] += 1
             continue
-        area = (face["box_right"] - face["box_left"]) * (face["box_bottom"] - face["box_top"])
-        if area > largest.get(face["video_id"], (0, 0))[0]:
-            largest[face["video_id"]] = area, face["track_id"]
+        mid = np.hypot(
+            (face["box_left"] + face["box_right"]) / 2 / face["width_px"] - 0.5,
+            (face["box_top"] + face["box_bottom"]) / 2 / face["height_px"] - 0.5,
+        )
+        if mid < nearest.get(face["video_id"], (9.0, 0))[0]:
+            nearest[face["video_id"]] = mid, face["track_id"]
             photos[face["video_id"]] = (
                 face["track_id"],
                 f"{path.parent.parent.name}: {path.parent.name}",
@@ -129,6 +136,13 @@ def read(home: Path, query: str) -> list[sqlite3.Row]:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
         return connection.execute(query).fetchall()
+
+
+def forget_grouping(home: Path) -> None:
+    """Have a home grouped anew, and asked about anew, by the version that runs."""
+    shutil.rmtree(home / "people/_questions", ignore_errors=True)
+    with closing(sqlite3.connect(home / "state/portraitd.sqlite3")) as connection, connection:
+        connection.execute("update grouping_runs set parameters = ''")
 
 
 class Reviewer:
@@ -209,15 +223,28 @@ class Reviewer:
             question = Question.of(find_key(card.read_bytes(), store) or "")
             if question is None:
                 raise RuntimeError(f"{card} asks nothing")
-            labels = {shown.get(person) for person in question.people}
-            labels |= {by_face.get(face) for face in question.face_ids}
-            # A reviewer sees that a face without a label is another person's.
-            answer = "yes" if len(labels) == 1 and None not in labels else "no"
-            card.rename(folder / answer / card.name)
-            self.gestures[answer] += 1
-            used.add(answer)
-        self.drags.update(used)
+            right = [
+                number
+                for number, claim in enumerate(question.claims, 1)
+                if self.is_right(claim, shown, by_face)
+            ]
+            answer = "yes" if len(right) == len(question.claims) else "no" if not right else ""
+            if answer:
+                card.rename(folder / answer / card.name)
+            else:
+                card.rename(folder / f"{' '.join(map(str, right))}.jpg")
+            self.gestures[answer or "numbers"] += 1
+            # A picture that is renamed is a gesture of its own.
+            used.add(answer or card.name)
+        self.drags.update(one if one in ("yes", "no") else "numbers" for one in used)
         return bool(cards)
+
+    def is_right(self, claim: Claim, shown: dict[int, str], by_face: dict[int, str]) -> bool:
+        """Return whether a claim is right; a face without a label is another person's."""
+        labels = {shown.get(person) for person in claim.people}
+        labels |= {by_face.get(face) for face in claim.face_ids}
+        is_new = bool(claim.people) or not labels & set(shown.values())
+        return is_new and len(labels) == 1 and None not in labels
 
     def correct(self) -> bool:
         """Do by hand what is left to do; return whether anything was."""
@@ -249,7 +276,7 @@ class Reviewer:
             ):
                 continue
             at = self.settings.people_dir / portraits[track.face]
-            target = folders[home] if home else self.settings.people_dir / name_folder(track.label)
+            target = folders[home] if home else self.find_new_folder(track.label, folders.values())
             if not target.exists():
                 target.mkdir()
                 self.gestures["made a folder"] += 1
@@ -260,6 +287,13 @@ class Reviewer:
                 selections.add((f"moved from {at.parent.name}", target.name))
         self.drags.update(kind.partition(" from ")[0] for kind, _ in selections)
         return bool(selections)
+
+    def find_new_folder(self, label: str, taken: Collection[Path]) -> Path:
+        """Return a folder for someone who has none: not one that became another person's."""
+        path = self.settings.people_dir / name_folder(label)
+        while path in taken:
+            path = path.with_name(f"{path.name} again")
+        return path
 
 
 def name_folder(label: str) -> str:
@@ -300,6 +334,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "home"
             shutil.copytree(arguments.home, copy)
+            forget_grouping(copy)
             reviewer = Reviewer(copy, labels, questions)
             reviewer.review()
             print(

@@ -42,6 +42,7 @@ GROUPED = GroupingResult(
     np.array([0, 0, -1]),
     np.array([False, False, True]),
     MergeCandidates(np.array([[0, 2]]), np.array([0.5]), np.array([0.75])),
+    np.array([-1, -1, -1]),
 )
 
 REQUEST = GroupingRequest(
@@ -169,6 +170,22 @@ def test_near_misses_that_no_tracks_have_are_refused(changes: dict[str, Any]) ->
     wrong = MISSED._replace(near_misses=replace(MISSED.near_misses, **changes))
 
     require_refused(lambda: GROUPS.decode(GROUPS.encode(1, wrong), 1, (REQUEST,), {}))
+
+
+@pytest.mark.parametrize("newcomers", [[-1, 1], [-1, 3, 3], [-2, 1, 1]])
+def test_newcomers_that_no_tracks_have_are_refused(newcomers: list[int]) -> None:
+    """Each row has one, and it is a row."""
+    wrong = GROUPED._replace(newcomers=np.array(newcomers))
+
+    require_refused(lambda: GROUPS.decode(GROUPS.encode(1, wrong), 1, (REQUEST,), {}))
+
+
+def test_newcomers_arrive_as_they_are() -> None:
+    """The lowest row of each group."""
+    found = GROUPED._replace(newcomers=np.array([-1, 1, 1]))
+
+    arrived = GROUPS.decode(GROUPS.encode(1, found), 1, (REQUEST,), {})
+    assert [-1, 1, 1] == arrived.newcomers.tolist()
 
 
 def test_clusters_have_a_label_for_each_row() -> None:

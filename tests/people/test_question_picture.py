@@ -30,10 +30,10 @@ def side(name: str, count: int, place: FacePlace = MIDDLE, *captions: str) -> Qu
     return QuestionSide(name, "person-0001", captions, jpegs, (place,) * count)
 
 
-def draw(sides: Sequence[QuestionSide], title: str = "The same?", name: str = "") -> Image.Image:
-    answer = draw_question(title, name, sides, "yes or no")
+def draw(*rows: Sequence[QuestionSide], title: str = "Same?", name: str = "") -> Image.Image:
+    answer = draw_question(title, name, rows, "yes or no")
     checked = QUESTION_PICTURE.decode(
-        QUESTION_PICTURE.encode(1, answer), 1, (title, name, sides, "yes or no"), {}
+        QUESTION_PICTURE.encode(1, answer), 1, (title, name, rows, "yes or no"), {}
     )
     picture = Image.open(io.BytesIO(checked))
     picture.load()
@@ -41,11 +41,12 @@ def draw(sides: Sequence[QuestionSide], title: str = "The same?", name: str = ""
 
 
 @pytest.mark.parametrize(
-    "counts", [(1, 1), (4, 1), (4, 12), (4, 0), (0, 0), (5, 5, 5), (5, 1, 5, 5, 5, 5)]
+    "rows", [[(1, 1)], [(4, 1)], [(4, 0)], [(0, 0)], [(12,)], [(1, 3)] * 2, [(12,), *[(3, 3)] * 9]]
 )
-def test_a_picture_is_as_wide_as_a_phone_shows(counts: tuple[int, ...]) -> None:
-    """And as high as it has to be, with all sides in it."""
-    picture = draw([side("Anna", count, MIDDLE, "a.mp4, 0:01") for count in counts])
+def test_a_picture_is_as_wide_as_a_phone_shows(rows: list[tuple[int, ...]]) -> None:
+    """And as high as it has to be, with all rows in it."""
+    sides = [[side("Anna", count, MIDDLE, "a.mp4, 0:01") for count in row] for row in rows]
+    picture = draw(*sides)
 
     assert WIDTH_PX == picture.width
     assert 150 < picture.height <= MAX_HEIGHT_PX
@@ -58,6 +59,16 @@ def test_two_sides_are_beside_each_other() -> None:
 
     left, right = (np.asarray(one)[200:400, :430].mean() for one in (few, more))
     assert left < paper - 50 < right
+
+
+def test_several_rows_have_numbers() -> None:
+    """On the left of each; one row has none."""
+    rows = [[side("A", 1), side("B", 1)]] * 3
+    one, three = (np.asarray(draw(*some)) for some in (rows[:1], rows))
+
+    numbers = three[100:-160, 28:100] < 100
+    assert 3 == np.count_nonzero(np.diff(numbers.any(axis=(1, 2)).astype(int)) == 1)
+    assert one.shape[0] < three.shape[0]
 
 
 def test_a_damaged_portrait_is_a_grey_tile() -> None:
@@ -103,8 +114,8 @@ def test_what_no_font_can_draw_is_replaced(name: str, drawn: set[str]) -> None:
 def test_a_name_that_cannot_be_drawn_is_a_number() -> None:
     """In the title and in the heading; the picture is that of a person without a name."""
     unknown, number = "\U000f0000" * 5, "person-0001"
-    one = draw([side(unknown, 1), side("B", 1)], "Is this {name}?", unknown)
-    other = draw([side(number, 1), side("B", 1)], "Is this {name}?", number)
+    one = draw([side(unknown, 1), side("B", 1)], title="Is this {name}?", name=unknown)
+    other = draw([side(number, 1), side("B", 1)], title="Is this {name}?", name=number)
 
     assert np.array_equal(np.asarray(one), np.asarray(other))
 
@@ -112,7 +123,9 @@ def test_a_name_that_cannot_be_drawn_is_a_number() -> None:
 def test_long_texts_stay_inside() -> None:
     """The margin on the right is empty."""
     text = "Wolfeschlegelsteinhausenbergerdorff " * 9
-    picture = np.asarray(draw([side(text, 1, MIDDLE, text), side(text.replace(" ", ""), 1)], text))
+    picture = np.asarray(
+        draw([side(text, 1, MIDDLE, text), side(text.replace(" ", ""), 1)], title=text)
+    )
 
     assert picture[:, -20:].min() > 230
 

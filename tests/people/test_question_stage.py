@@ -93,9 +93,7 @@ def test_an_unsorted_face_is_assigned(home: Home) -> None:
     before = faces(home)
     leave_open(home, {}, {face: 2})
     home.run()
-    assert ["01 person-0001", "02 is this person-0002"] == [
-        card.stem.partition(" and")[0] for card in cards(home)
-    ]
+    assert [SAME, "02 is this person-0002.jpg"] == [card.name for card in cards(home)]
 
     answer(home, "yes", card=1)
     home.run()
@@ -103,6 +101,86 @@ def test_an_unsorted_face_is_assigned(home: Home) -> None:
     assert ["place"] == ledger(home)
     assert {1: before[1], 2: before[2] + 1} == dict(faces(home))
     assert [] == portraits(home, "_unsorted")
+
+
+def test_a_picture_is_renamed_to_the_numbers_that_are_right(
+    two_found: Home, tmp_path: Path
+) -> None:
+    """What is not among them is wrong; each is an edit of its own, which can be undone."""
+    home = asked_of_both(two_found, tmp_path)
+    before = faces(home)
+    (card,) = cards(home)
+    assert "01 which of these 2 are right.jpg" == card.name
+
+    card.rename(card.with_name("2.jpg"))
+    home.run()
+
+    assert ["place", "separate"] == sorted(ledger(home))
+    assert {1: before[1], 2: before[2] + 1} == dict(faces(home))
+    assert ([], []) == (cards(home), answered(home))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("to", "entries"),
+    [
+        ("yes/1-2.jpg", ["merge", "place"]),
+        ("yes/1.JPG", ["merge", "reject"]),
+        ("no/card.jpg", ["reject", "separate"]),
+        ("yes/card.jpg", ["merge", "place"]),
+        ("no/2.jpg", []),
+        ("3.jpg", []),
+        ("2 right.jpg", []),
+    ],
+)
+def test_what_a_picture_with_numbers_says(
+    two_found: Home, tmp_path: Path, to: str, entries: list[str]
+) -> None:
+    """Numbers in the folder no contradict it, and a number that is not there gives a notice."""
+    home = asked_of_both(two_found, tmp_path)
+    (card,) = cards(home)
+
+    card.rename(questions_dir(home) / to)
+    home.run()
+
+    assert entries == sorted(ledger(home))
+    assert [] == answered(home)
+    assert (0 if entries else 1) == len(cards(home))
+    noticed = "notice_answer_numbers" if to == "3.jpg" else ""
+    assert noticed in (home.people / "STATUS.html").read_text()
+
+
+def asked_of_both(two_found: Home, tmp_path: Path) -> Home:
+    """Return a home that asks about a face and about two people in one picture."""
+    home = copied(two_found, tmp_path)
+    (face,) = unsorted_faces(home)
+    leave_open(home, {(1, 2): 0.9}, {face: 2})
+    home.run()
+    return home
+
+
+@pytest.mark.slow
+def test_someone_new_gets_a_folder(two_found: Home, tmp_path: Path) -> None:
+    """Without a name, and in one gesture; undone, they are as before."""
+    home = copied(two_found, tmp_path)
+    move(portraits(home, BOB)[0], home.people / "_unsorted")
+    home.run()
+    leave_open(home, {}, newcomer=unsorted_faces(home))
+    home.run()
+    before = faces(home)
+    (card,) = cards(home)
+    assert "01 are these 2 one new person.jpg" == card.name
+
+    card.rename(questions_dir(home) / "yes" / card.name)
+    home.run()
+
+    assert ["place", "split"] == ledger(home)
+    assert "person-0003" in folders(home)
+    assert [] == cards(home)
+    with home.opened() as service:
+        service.review.undo(None, home.now.wall_s)
+        home.run_until_idle(service)
+    assert before == faces(home)
 
 
 @pytest.mark.slow
@@ -293,7 +371,9 @@ def test_at_most_so_many_are_asked(two_found: Home, tmp_path: Path) -> None:
     """The next question comes when one is answered."""
     home = copied(two_found, tmp_path, review=QUICK["review"] | {"questions": 1})
     (face,) = unsorted_faces(home)
-    leave_open(home, {(1, 2): 0.9}, {face: 1})
+    leave_open(home, {(1, 2): 0.9})
+    home.run()
+    leave_open(home, {}, {face: 1})
 
     home.run()
 

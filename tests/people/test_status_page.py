@@ -128,7 +128,7 @@ def test_questions_are_listed_with_their_pictures(fixture: GalleryFixture) -> No
     name = '<b>"Ann" & Bob</b>'
     asked = [
         (PageText("question_same", {"names": name}), "_questions/01 A #1 & B.jpg"),
-        (PageText("question_is", {"name": "Ann", "n": 3}), "_questions/02 100%.jpg"),
+        (PageText("question_which", {"n": 3}), "_questions/02 100%.jpg"),
     ]
     StatusPageStage(
         fixture.root, fixture.snapshots().read, lambda: "idle", lambda: NO_REASON, lambda: asked
@@ -136,7 +136,7 @@ def test_questions_are_listed_with_their_pictures(fixture: GalleryFixture) -> No
 
     assert '<a href="_questions/01%20A%20%231%20%26%20B.jpg"' in page(fixture)
     assert "&lt;b&gt;&quot;Ann&quot; &amp; Bob&lt;/b&gt;: the same person?" in page(fixture)
-    assert "Are all 3 faces Ann?" in page(fixture)
+    assert "Which of these 3 are right?" in page(fixture)
     assert "<b>" not in page(fixture)
     script = (fixture.root / "gallery/data/status.js").read_text()
     assert '"_questions/02%20100%25.jpg"' in script

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
@@ -11,9 +12,14 @@ from support.home import Home, connect
 
 
 def leave_open(
-    home: Home, pairs: dict[tuple[int, int], float], misses: dict[int, int] | None = None
+    home: Home,
+    pairs: dict[tuple[int, int], float],
+    misses: dict[int, int] | None = None,
+    newcomer: Collection[int] = (),
 ) -> None:
-    """Have the last grouping leave pairs of people open, and faces by the person they may show."""
+    """Have the last grouping leave pairs of people open, faces by the person they may show, and
+    faces that may show someone new.
+    """
     with closing(sqlite3.connect(home.settings.state_dir / "portraitd.sqlite3")) as db, db:
         for (one, other), probability in pairs.items():
             row = (one, other, 0.5, probability)
@@ -25,6 +31,11 @@ def leave_open(
                 select track_id, ?, 0.9 from faces where id = ?
                 """,
                 (person, face),
+            )
+        for face in newcomer:
+            db.execute(
+                "insert or replace into newcomers select track_id, 1 from faces where id = ?",
+                (face,),
             )
 
 

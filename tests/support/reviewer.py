@@ -18,8 +18,9 @@ import cv2
 from portraitd.media.jpeg import encode_jpeg
 from portraitd.model.edit import Placement
 from portraitd.model.face import Box
-from portraitd.model.question import Question
+from portraitd.model.question import Claim, Question
 from support.home import Home, connect
+from support.hostile_entries import put_hostile
 from support.questions import cards, leave_open, questions_dir, read_key
 
 UNSORTED, IGNORED = Placement.UNSORTED, Placement.IGNORED
@@ -42,6 +43,7 @@ class Truth:
     places: dict[Key, int] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     ignored: set[int] = field(default_factory=set)
+    merged: dict[int, int] = field(default_factory=dict)
 
     def put(self, keys: list[Key], place: int) -> None:
         self.places |= dict.fromkeys(keys, place)
@@ -54,6 +56,8 @@ class Truth:
         if name and into not in self.names:
             self.names[into] = name
         self.ignored.discard(person)
+        self.merged = {one: into if now == person else now for one, now in self.merged.items()}
+        self.merged[person] = into
 
 
 class Reviewer:
@@ -99,6 +103,11 @@ class Reviewer:
             ).fetchall()
         assert rows, f"{face} is no face"
         return [Key(row["sha256"], row["t_s"], box_of(row)) for row in rows]
+
+    def person_of(self, face: int) -> int:
+        with closing(connect(self.home.settings.state_dir)) as db:
+            row = db.execute("select person_id from faces where id = ?", (face,)).fetchone()
+        return int(row["person_id"])
 
     # --- Edits. Each returns whether it could be made.
 
@@ -259,7 +268,10 @@ class Reviewer:
         question = Question.of(read_key(self.home, card))
         assert question, card
         self.number += 1
-        what = self.random.choice(["yes", "no", "copy", "delete", "rename", "both"])
+        what = self.random.choice(
+            ["yes", "no", "copy", "delete", "rename", "both", "numbers", "wrong"]
+        )
+        right = list(question.claims)
         if what == "delete":
             card.unlink()
         elif what == "rename":
@@ -269,16 +281,69 @@ class Reviewer:
         elif what == "both":
             shutil.copy(card, folder / "no/copy.jpg")
             card.rename(folder / "yes/card.jpg")
+        elif what == "wrong":
+            card.rename(card.with_name("97.jpg"))
+        elif what == "numbers":
+            count = self.random.randint(1, len(right))
+            numbers = sorted(self.random.sample(range(1, len(right) + 1), count))
+            place = self.random.choice([folder, folder / "yes"])
+            card.rename(place / f"{', '.join(map(str, numbers))}.jpg")
+            self._answer_yes([right[number - 1] for number in numbers])
         else:
             if what == "copy":
                 shutil.copy(card, folder / f"yes/copy {self.number}.jpg")
             else:
                 card.rename(folder / "yes" / card.name)
-            first, *others = question.people
-            for other in others:
-                self.truth.merge(other, first)
-            keys = [key for face in question.face_ids for key in self.keys_of_face(face)]
-            self.truth.put(keys, first)
+            self._answer_yes(right)
+        return True
+
+    def _answer_yes(self, claims: list[Claim]) -> None:
+        """Keep account of what is right; someone new has a folder after the service has read it."""
+        for claim in claims:
+            if not claim.face_ids:
+                one, into = (self.truth.merged.get(person, person) for person in claim.people[::-1])
+                if one != into:
+                    self.truth.merge(one, into)
+        for claim in claims:
+            keys = [key for face in claim.face_ids for key in self.keys_of_face(face)]
+            if claim.people and keys:
+                self.truth.put(keys, self.truth.merged.get(claim.people[0], claim.people[0]))
+            elif keys:
+                self.settle()
+                self.truth.put(keys, self.person_of(claim.face_ids[0]))
+
+    def delete_edit_card(self) -> bool:
+        """It has no effect, and is written again or not."""
+        found = sorted((self.home.people / "_edits").glob("*.txt"))
+        if not found:
+            return False
+        self.random.choice(found).unlink()
+        return True
+
+    def ask_who(self) -> bool:
+        """Put a picture of somebody into ``_who``; it is no portrait there, and stays."""
+        if not self.shown():
+            return False
+        _, portrait = self.any_portrait()
+        self.number += 1
+        folder = self.home.people / "_who"
+        folder.mkdir(exist_ok=True)
+        image = cv2.imread(str(portrait))
+        assert image is not None
+        content = encode_jpeg(image, 80 + self.number % 15)
+        (folder / f"asked {self.number}.jpg").write_bytes(content)
+        self.foreign[content] = self.number
+        return True
+
+    def add_hostile(self) -> bool:
+        """Put what is no card into a folder of cards; none of it has an effect."""
+        folder = self.home.people / self.random.choice(
+            ["_questions", "_questions/yes", "_questions/no", "_edits", "_edits/undo", "_who"]
+        )
+        if not folder.is_dir():
+            return False
+        self.number += 1
+        put_hostile(folder, self.random, self.number)
         return True
 
     def add_foreign(self) -> bool:

@@ -38,7 +38,8 @@ portraits_per_track = 0
 unsorted_portraits = 0
 """
 
-SAME, IS = "01 person-0001 and person-0002, the same.jpg", "02 is this person-0002.jpg"
+WHICH = "01 which of these 2 are right.jpg"
+"""Whether two people are one, and whether a face shows the second."""
 
 
 @pytest.fixture
@@ -66,54 +67,56 @@ def share(home: Home, tmp_path: Path) -> Iterator[Share]:
         yield running
 
 
-def test_a_question_is_answered_with_one_drag(home: Home, service: Daemon, share: Share) -> None:
-    """Under any name; the log says how long that took."""
-    listing = share.do(r'ls "_questions\*"')
-    assert SAME in listing
-    assert IS in listing
+def test_a_picture_is_answered_with_one_gesture(home: Home, service: Daemon, share: Share) -> None:
+    """It is renamed to the number that is right; the log says how long that took."""
+    assert WHICH in share.do(r'ls "_questions\*"')
     before = faces(home)
 
     began_s = time.monotonic()
-    share.do(rf'rename "_questions\{IS}" "_questions\yes\IMG_0001.jpg"')
-    wait_until(lambda: ledger(home) == ["place"], "the face was assigned")
-    wait_until(lambda: not answered(home), "the picture is gone")
+    share.do(rf'rename "_questions\{WHICH}" "_questions\2.jpg"')
+    wait_until(lambda: sorted(ledger(home)) == ["place", "separate"], "both are answered")
+    wait_until(lambda: not cards(home) + answered(home), "the picture is gone")
     print(f"the answer took effect after {time.monotonic() - began_s:.1f} s")
     assert before[2] + 1 == faces(home)[2]
 
 
-def test_a_deleted_picture_stays_away(home: Home, service: Daemon, share: Share) -> None:
-    """The other one stays where it is."""
-    share.do(rf'del "_questions\{SAME}"')
-    wait_until(lambda: deferred(home) == ["same:1,2"], "it is put off")
+def test_a_picture_is_dragged_into_a_folder_under_any_name(
+    home: Home, service: Daemon, share: Share
+) -> None:
+    """None of it is right."""
+    share.do(rf'rename "_questions\{WHICH}" "_questions\no\IMG_0001.jpg"')
+    wait_until(lambda: sorted(ledger(home)) == ["reject", "separate"], "both are answered")
+    wait_until(lambda: not cards(home) + answered(home), "the picture is gone")
+    assert [ANN, BOB] == list(folders(home))
 
-    share.do(rf'rename "_questions\{IS}" "_questions\no\{IS}"')
-    wait_until(lambda: ledger(home) == ["reject"], "the other one is answered")
+
+def test_a_deleted_picture_stays_away(home: Home, service: Daemon, share: Share) -> None:
+    """With all that it asks."""
+    share.do(rf'del "_questions\{WHICH}"')
+    wait_until(lambda: len(deferred(home)) == 1, "it is put off")
     wait_until(lambda: not cards(home) + answered(home), "nothing is asked any more")
+    assert [] == ledger(home)
 
 
 def test_a_copy_made_by_the_server_answers_as_well(
     home: Home, service: Daemon, share: Share
 ) -> None:
-    """Both questions in one session."""
-    share.do(
-        rf'scopy "_questions\{SAME}" "_questions\no\Kopie.jpg"',
-        rf'scopy "_questions\{IS}" "_questions\yes\{IS}"',
-    )
-    wait_until(lambda: sorted(ledger(home)) == ["place", "separate"], "both are answered")
+    """Under the numbers, beside the picture itself."""
+    share.do(rf'scopy "_questions\{WHICH}" "_questions\1, 2.jpg"')
+    wait_until(lambda: sorted(ledger(home)) == ["merge", "place"], "both are answered")
     wait_until(lambda: not cards(home) + answered(home), "nothing is asked any more")
-    assert [ANN, BOB] == list(folders(home))
 
 
 def test_two_clients_disagree(home: Home, service: Daemon, share: Share) -> None:
-    """The question is asked again, and both are right about the other one."""
-    share.do(rf'scopy "_questions\{SAME}" "_questions\yes\mine.jpg"')
-    share.do(rf'rename "_questions\{SAME}" "_questions\no\{SAME}"')
+    """The question is asked again, and both are right about it then."""
+    share.do(rf'scopy "_questions\{WHICH}" "_questions\yes\mine.jpg"')
+    share.do(rf'rename "_questions\{WHICH}" "_questions\2.jpg"')
     service.wait_for("questions_published", times=2)
 
-    wait_until(lambda: SAME in [card.name for card in cards(home)], "it is asked again")
-    wait_until(lambda: not answered(home), "both pictures are gone")
+    wait_until(lambda: WHICH in [card.name for card in cards(home)], "it is asked again")
+    wait_until(lambda: not answered(home), "the other picture is gone")
     assert [] == ledger(home)
-    share.do(rf'scopy "_questions\{IS}" "_questions\yes\a.jpg"')
-    share.do(rf'rename "_questions\{IS}" "_questions\yes\b.jpg"')
-    wait_until(lambda: ledger(home) == ["place"], "the face was assigned once")
-    wait_until(lambda: not answered(home), "both pictures are gone")
+    share.do(rf'scopy "_questions\{WHICH}" "_questions\yes\2.jpg"')
+    share.do(rf'rename "_questions\{WHICH}" "_questions\2.jpg"')
+    wait_until(lambda: sorted(ledger(home)) == ["place", "separate"], "answered once")
+    wait_until(lambda: not cards(home) + answered(home), "both pictures are gone")

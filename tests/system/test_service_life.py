@@ -142,7 +142,10 @@ class Story:
     def check_foreign(self) -> None:
         """Every file that is not portraitd's is there, once, byte for byte."""
         contents = Counter(
-            path.read_bytes() for path in self.home.people.rglob("*note*") if path.is_file()
+            path.read_bytes()
+            for name in ("*note*", "_who/asked *.jpg")
+            for path in self.home.people.rglob(name)
+            if path.is_file()
         )
         expected = Counter(dict.fromkeys(self.reviewer.foreign, 1))
         assert expected == contents, (
@@ -166,7 +169,10 @@ OPERATIONS = (
     + ["add_foreign"] * 8
     + ["add_reference"] * 6
     + ["remove_reference"] * 3
-    + ["answer"] * 8
+    + ["answer"] * 14
+    + ["delete_edit_card"] * 2
+    + ["ask_who"] * 3
+    + ["add_hostile"] * 5
     + ["undo"] * 5
     + ["restart"] * 4
 )

@@ -31,7 +31,9 @@ from portraitd.clustering.merge_candidates import (
 )
 from portraitd.clustering.must_link_groups import apply_constraints
 from portraitd.clustering.near_misses import NO_NEAR_MISSES, NearMisses, find_near_misses
+from portraitd.clustering.newcomers import find_newcomers
 from portraitd.clustering.seeding import Seeding
+from portraitd.clustering.small_people import find_small_people
 from portraitd.clustering.track_building import (
     build_tracks,
     find_cannot_links,
@@ -236,12 +238,15 @@ class GroupingResult(NamedTuple):
     Attributes:
         groups: Shape ``(rows,)``; the group of each track, -1 for none.
         candidates: Pairs of groups that may be one person.
+        newcomers: Shape ``(rows,)``; of tracks without a group that probably show one new person,
+            the lowest row of them, else -1.
         near_misses: Tracks without a group, and the group each may belong to.
     """
 
     groups: NDArray[np.int64]
     indistinct: NDArray[np.bool_]
     candidates: MergeCandidates
+    newcomers: NDArray[np.int64]
     near_misses: NearMisses = NO_NEAR_MISSES
 
 
@@ -289,15 +294,22 @@ def _group_rows(
     candidates = find_merge_candidates(
         near_pairs, state.agglomeration, table, request.suggestions, best_quality, tracks["kept"]
     )
+    small = find_small_people(
+        state.agglomeration, table, request.suggestions.near_miss, best_quality, tracks["kept"]
+    )
+    not_asked = tracks["excluded"] | apart.indistinct
     near_misses = find_near_misses(
         apart.groups,
-        tracks["excluded"] | apart.indistinct,
+        not_asked,
         state.agglomeration,
         table,
         tracks["quality"],
         request.suggestions.near_miss,
     )
-    result = GroupingResult(apart.groups, apart.indistinct, candidates, near_misses)
+    newcomers = find_newcomers(apart.groups, not_asked, table, tracks["quality"], request.rule)
+    result = GroupingResult(
+        apart.groups, apart.indistinct, candidates.joined_with(small), newcomers, near_misses
+    )
     return result, replace(state, near_pairs=near_pairs)
 
 

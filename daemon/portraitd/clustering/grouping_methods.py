@@ -295,6 +295,7 @@ class PeopleMethod:
             sorted({*carried.people[answer.indistinct[at]].tolist()} - {0}),
             int(self._rows.faces[answer.indistinct[at]].sum()),
             _to_near_misses(answer.near_misses, at[carried.people == 0], person_of),
+            _to_newcomers(answer.newcomers, at[carried.people == 0]),
         )
 
     def clean_up(self, snapshot: str) -> None:
@@ -324,6 +325,20 @@ def _to_suggestions(candidates: MergeCandidates, person_of: Mapping[int, int]) -
             suggestion = Suggestion(lower, higher, distance, probability)
             found.setdefault((lower, higher), suggestion)
     return list(found.values())
+
+
+def _to_newcomers(groups: NDArray[np.int64], without: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return track and group of each track of a newcomer that still has no person.
+
+    Args:
+        groups: Shape ``(rows,)``; from ``find_newcomers``.
+        without: The rows without a person.
+    """
+    found = without[groups[without] >= 0]
+    return [
+        (row + 1, group + 1)
+        for row, group in zip(found.tolist(), groups[found].tolist(), strict=True)
+    ]
 
 
 def _to_near_misses(

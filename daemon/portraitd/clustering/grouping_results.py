@@ -131,6 +131,7 @@ class GroupsData(Record):
     candidates: Array
     distances: Array
     probabilities: Array
+    newcomers: Array
     misses: Array
     miss_probabilities: Array
 
@@ -143,6 +144,7 @@ def _pack_groups(found: GroupingResult) -> GroupsData:
         pack_array(candidates.groups, "<i8"),
         pack_array(candidates.distances, "<f8"),
         pack_array(candidates.probabilities, "<f8"),
+        pack_array(found.newcomers, "<i8"),
         pack_array(np.stack([found.near_misses.rows, found.near_misses.people], axis=1), "<i8"),
         pack_array(found.near_misses.probabilities, "<f8"),
     )
@@ -165,6 +167,8 @@ def _unpack_groups(found: GroupsData, request: GroupingRequest) -> GroupingResul
     )
     require_within(candidates.distances, 0, LARGEST, "a distance")
     require_within(candidates.probabilities, 0, 1, "a probability")
+    newcomers = unpack_array(found.newcomers, "<i8", rows)
+    require_within(newcomers, -1, rows - 1, "a row")
     misses = unpack_array(found.misses, "<i8", None, 2)
     require_within(misses, 0, rows - 1, "a row")
     if len(np.unique(misses[:, 0])) < len(misses):
@@ -176,7 +180,7 @@ def _unpack_groups(found: GroupsData, request: GroupingRequest) -> GroupingResul
     )
     require_within(near_misses.probabilities, 0, 1, "a probability")
     indistinct = unpack_array(found.indistinct, "|b1", rows)
-    return GroupingResult(groups, indistinct, candidates, near_misses)
+    return GroupingResult(groups, indistinct, candidates, newcomers, near_misses)
 
 
 GROUPS = ResultSchema(GroupsData, _pack_groups, _unpack_groups, max_bytes=MAX_BYTES)

@@ -42,6 +42,15 @@ class MergeCandidates:
     distances: Floats
     probabilities: Floats
 
+    def joined_with(self, other: MergeCandidates) -> MergeCandidates:
+        """Return these pairs and others, each once: as it is here, if it is in both."""
+        new = ~np.isin(_to_keys(other.groups), _to_keys(self.groups))
+        groups = np.concatenate([self.groups, other.groups[new]])
+        distances = np.concatenate([self.distances, other.distances[new]])
+        probabilities = np.concatenate([self.probabilities, other.probabilities[new]])
+        order = np.lexsort((distances, -probabilities))
+        return MergeCandidates(groups[order], distances[order], probabilities[order])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NearPairs:
@@ -182,6 +191,11 @@ def find_best_quality(people: Indices, quality: Floats) -> Floats:
     inside = people >= 0
     np.maximum.at(best, people[inside], quality[inside])
     return best
+
+
+def _to_keys(pairs: Indices) -> Indices:
+    """Return one number for each pair."""
+    return pairs[:, 0] << 32 | pairs[:, 1]
 
 
 def _find_nearest(pairs: Indices, distances: Floats) -> Indices:

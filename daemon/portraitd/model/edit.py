@@ -76,8 +76,10 @@ class SplitPerson:
 
     Attributes:
         face_ids: In ascending order.
-        name: Name of the folder, and of the new person.
-        location: Path of the folder below the root; it becomes the person's folder.
+        name: Name of the folder, and of the new person; empty for a person without one, whom a
+            question was about.
+        location: Path of the folder below the root; it becomes the person's folder. Empty for a
+            question.
     """
 
     face_ids: tuple[int, ...]

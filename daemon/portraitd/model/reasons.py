@@ -133,6 +133,7 @@ class ReasonCode(StrEnum):
     PORTRAITS_NOT_SHOWN = "portraits_not_shown"
     EDIT_NOT_UNDONE = "edit_not_undone"
     ANSWER_OUTDATED = "answer_outdated"
+    ANSWER_NUMBERS = "answer_numbers"
     REFERENCE_WITHOUT_FACE = "reference_without_face"
     REFERENCE_OF_SEVERAL = "reference_of_several"
     REFERENCE_UNREADABLE = "reference_unreadable"
@@ -209,6 +210,7 @@ NOTICES = frozenset({
     ReasonCode.FOLDER_COPIED, ReasonCode.OWN_FOLDER_MOVED, ReasonCode.FOLDER_TOO_DEEP,
     ReasonCode.PORTRAITS_COPIED, ReasonCode.PORTRAITS_NOT_SHOWN,
     ReasonCode.EDIT_NOT_UNDONE, ReasonCode.ANSWER_OUTDATED,
+    ReasonCode.ANSWER_NUMBERS,
     ReasonCode.REFERENCE_WITHOUT_FACE, ReasonCode.REFERENCE_OF_SEVERAL,
     ReasonCode.REFERENCE_UNREADABLE, ReasonCode.REFERENCE_OF_TWO,
     ReasonCode.REFERENCE_WITHOUT_NAME, ReasonCode.TOO_MANY_REFERENCES,
@@ -437,9 +439,7 @@ _TEXTS = {
     ),
     ReasonCode.FACE_GONE: "the face that the box was exported for is no longer in the store",
     ReasonCode.FACE_NEWER: "the face was found after the file was exported, so it is kept",
-    ReasonCode.FACE_MISSING: (
-        "the face has no box in the file; add --delete-missing to delete it"
-    ),
+    ReasonCode.FACE_MISSING: ("the face has no box in the file; add --delete-missing to delete it"),
     ReasonCode.NOT_IN_INBOX: "the file is not in the inbox, {inbox}",
     ReasonCode.IS_FOLDER: "a folder; each file in it is processed separately",
     ReasonCode.NOT_SCANNED_YET: "not scanned yet",

@@ -8,8 +8,14 @@ SHOWN_PROBABILITY = 0.6
 """Less likely pairs are not shown. Many of those above are well above, so that of all pairs shown,
 three in four are one person."""
 
-ASKED_PROBABILITY = 0.5
+ASKED_PAIR_PROBABILITY = 0.4
+"""Less likely pairs of people are not asked about."""
+
+ASKED_PROBABILITY = 0.3
 """Less likely pairs of a person and a face without one are not asked about."""
+
+GUESSED_PROBABILITY = 0.5
+"""Less likely people are not named on the page of unsorted faces."""
 
 LIKELY_PROBABILITY = 0.75
 """From here on a pair is called "very likely" one person, below it "maybe"."""
@@ -35,6 +41,19 @@ class Suggestion:
     def is_likely(self) -> bool:
         """Whether they are very likely one person, rather than maybe."""
         return self.probability >= LIKELY_PROBABILITY
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """Tracks without a person that probably show one person, who is new.
+
+    Attributes:
+        face_ids: The best face of each track, in ascending order.
+        faces: How many faces the tracks have.
+    """
+
+    face_ids: tuple[int, ...]
+    faces: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from portraitd.model.appearance import Clip
 from portraitd.model.face import Embeddings, stack_embeddings
 from portraitd.model.grouping_rules import EmbeddingRules
 from portraitd.model.media_file import MediaKind
+from portraitd.model.suggestion import GUESSED_PROBABILITY
 from portraitd.store.database import Database
 from portraitd.store.embedding_space import stored_rules, stored_spaces
 from portraitd.store.files import INBOX, display_path
@@ -163,11 +164,12 @@ class Appearances:
             """
             select faces.id, faces.video_id, t_s, coalesce(near_misses.person_id, 0),
                 coalesce(probability, 0.0)
-            from visible_faces as faces left join near_misses using (track_id)
+            from visible_faces as faces left join near_misses
+                on near_misses.track_id = faces.track_id and probability >= ?
             where faces.id in (select value from json_each(?)) and faces.person_id is null
             order by faces.id
             """,
-            (json.dumps(sorted(face_ids)),),
+            (GUESSED_PROBABILITY, json.dumps(sorted(face_ids))),
         )
         return [UnsortedFace(*row) for row in rows]
 

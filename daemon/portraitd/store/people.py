@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from portraitd.model.person import CarriedOver
-from portraitd.model.suggestion import Suggestion
+from portraitd.model.suggestion import SHOWN_PROBABILITY, Suggestion
 from portraitd.store.database import Database
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class PersonAssignment:
         indistinct_people: People whom the model cannot tell from others.
         indistinct_faces: How many faces were kept apart for that reason, with or without a person.
         near_misses: Tracks without a person, each with whom it may show and the probability.
+        newcomers: Tracks without a person that probably show someone new, each with the number of
+            its group.
     """
 
     unit: Unit
@@ -98,6 +100,7 @@ class PersonAssignment:
     indistinct_people: Sequence[int] = ()
     indistinct_faces: int = 0
     near_misses: Sequence[tuple[int, int, float]] = ()
+    newcomers: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +225,10 @@ class People:
                 "insert into near_misses select ?1, ?2, ?3 from tracks where id = ?1",
                 grouped.near_misses,
             )
+            self._db.execute("delete from newcomers")
+            self._db.executemany(
+                "insert into newcomers select ?1, ?2 from tracks where id = ?1", grouped.newcomers
+            )
             self._db.execute("delete from indistinct_people")
             self._db.executemany(
                 "insert into indistinct_people values (?)",
@@ -309,13 +316,18 @@ class People:
         ).fetchone()
         return int(row[0]), int(row[1])
 
-    def suggestions(self) -> list[Suggestion]:
-        """Return pairs of people who may be one person, the most likely first."""
+    def suggestions(self, least: float = SHOWN_PROBABILITY) -> list[Suggestion]:
+        """Return pairs of people who may be one person, the most likely first.
+
+        Args:
+            least: Without less likely pairs.
+        """
         rows = self._db.execute(
             """
             select lower_id, higher_id, distance, probability from merge_candidates
-            order by probability desc, distance, lower_id, higher_id
-            """
+            where probability >= ? order by probability desc, distance, lower_id, higher_id
+            """,
+            (least,),
         )
         return [Suggestion(*row) for row in rows]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from portraitd.model.media_file import MediaKind
 from portraitd.model.question import Question
-from portraitd.model.suggestion import NearMiss
+from portraitd.model.suggestion import NearMiss, Newcomer
 from portraitd.store.database import Database
 from portraitd.store.files import display_path
 from portraitd.store.recordings import recording_time_of
@@ -84,6 +86,26 @@ class QuestionStore:
             """
         )
         return [NearMiss(*row) for row in rows]
+
+    def newcomers(self) -> list[Newcomer]:
+        """Return the groups of tracks that still have no person and probably show one new one."""
+        rows = self._db.execute(
+            """
+            select group_id, best_face_id, tracks.faces as faces
+            from newcomers join tracks on tracks.id = newcomers.track_id
+            join visible_faces as best on best.id = best_face_id
+            where best.person_id is null and best.hidden = 0
+            order by group_id, best_face_id
+            """
+        )
+        groups = [list(group) for _, group in groupby(rows, itemgetter("group_id"))]
+        return [
+            Newcomer(
+                tuple(row["best_face_id"] for row in group), sum(row["faces"] for row in group)
+            )
+            for group in groups
+            if len(group) > 1
+        ]
 
     def people(self) -> Mapping[int, PersonFacts]:
         """Return the people who have faces and are not ignored."""

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 WIDTH_PX = 900
 """A phone shows the whole width, and its text can be read there."""
 
-MAX_HEIGHT_PX = 3000
+MAX_HEIGHT_PX = 4000
 
-MAX_PORTRAITS = 5
+MAX_COLUMNS = 5
+
+_SMALL_COLUMNS = 3
+"""Portraits of one side beside each other, where there are several rows."""
 
 _MARGIN_PX, _GAP_PX, _TILE_GAP_PX = 28, 28, 8
 _TITLE_PX, _NAME_PX, _CAPTION_PX = 44, 34, 26
+_NUMBER_PX, _NUMBER_WIDTH_PX = 56, 84
 _LINE = 1.3
 """Height of a line, in sizes of its font."""
 
@@ -86,35 +90,35 @@ class QuestionSide(NamedTuple):
 
 
 @returns("portraitd.people.questions.question_picture_result:QUESTION_PICTURE")
-def draw_question(title: str, title_name: str, sides: Sequence[QuestionSide], hint: str) -> bytes:
+def draw_question(
+    title: str, title_name: str, rows: Sequence[Sequence[QuestionSide]], hint: str
+) -> bytes:
     """Return the picture of a question as a JPEG of ``WIDTH_PX``.
-
-    Two sides are beside each other, more below each other.
 
     Args:
         title: The question; ``{name}`` in it stands for a name.
         title_name: That name, or empty.
-        sides: Who may be one person.
+        rows: What it is about: one or two sides each, which may be one person. Several rows are
+            numbered.
         hint: How to answer.
     """
     from portraitd.media.jpeg import PORTRAIT_QUALITY, encode_jpeg
 
     sheet = _Sheet()
     inner_px = WIDTH_PX - 2 * _MARGIN_PX
-    name = make_drawable(title_name) or sides[0].without_name
+    name = make_drawable(title_name) or rows[0][-1].without_name
     sheet.write(title.replace("{name}", name), _TITLE_PX, _INK, _MARGIN_PX, inner_px)
     sheet.skip(_GAP_PX // 2)
-    if len(sides) == 2:
-        width_px = (inner_px - _GAP_PX) // 2
-        top_px, bottoms = sheet.at_px, []
-        for column, side in enumerate(sides):
-            sheet.at_px = top_px
-            sheet.draw_side(side, _MARGIN_PX + column * (width_px + _GAP_PX), width_px)
-            bottoms.append(sheet.at_px)
-        sheet.at_px = max(bottoms)
-    else:
-        for side in sides:
-            sheet.draw_side(side, _MARGIN_PX, inner_px, columns=MAX_PORTRAITS)
+    if len(rows) == 1:
+        sheet.draw_row(rows[0], _MARGIN_PX, inner_px)
+    for number, row in enumerate(rows if len(rows) > 1 else (), 1):
+        top_px = sheet.at_px
+        sheet.write(str(number), _NUMBER_PX, _INK, _MARGIN_PX, _NUMBER_WIDTH_PX)
+        bottom_px, sheet.at_px = sheet.at_px, top_px
+        left_px = _MARGIN_PX + _NUMBER_WIDTH_PX
+        sheet.draw_row(row, left_px, inner_px - _NUMBER_WIDTH_PX, is_small=True)
+        sheet.at_px = max(bottom_px, sheet.at_px)
+        sheet.draw_line(_MARGIN_PX, inner_px)
     sheet.skip(_GAP_PX // 2)
     sheet.write(hint, _CAPTION_PX, _GREY, _MARGIN_PX, inner_px)
     return encode_jpeg(sheet.finish(), PORTRAIT_QUALITY)
@@ -147,15 +151,37 @@ class _Sheet:
     def skip(self, height_px: int) -> None:
         self.at_px += height_px
 
-    def draw_side(
-        self, side: QuestionSide, left_px: int, width_px: int, columns: int | None = None
+    def draw_line(self, left_px: int, width_px: int) -> None:
+        """Draw a line between two rows."""
+        self._pixels[self.at_px : self.at_px + 2, left_px : left_px + width_px] = _EMPTY
+        self.skip(_GAP_PX // 2)
+
+    def draw_row(
+        self, sides: Sequence[QuestionSide], left_px: int, width_px: int, *, is_small: bool = False
+    ) -> None:
+        """Draw one side, or two beside each other."""
+        if len(sides) == 1:
+            columns = 2 * _SMALL_COLUMNS if is_small else MAX_COLUMNS
+            self._draw_side(sides[0], left_px, width_px, columns, is_small)
+            return
+        half_px = (width_px - _GAP_PX) // 2
+        top_px, bottoms = self.at_px, []
+        for at, side in enumerate(sides):
+            self.at_px = top_px
+            count = len(side.jpegs)
+            columns = _SMALL_COLUMNS if is_small else 1 if count == 1 else 2 if count <= 4 else 3
+            self._draw_side(side, left_px + at * (half_px + _GAP_PX), half_px, columns, is_small)
+            bottoms.append(self.at_px)
+        self.at_px = max(bottoms)
+
+    def _draw_side(
+        self, side: QuestionSide, left_px: int, width_px: int, columns: int, is_small: bool
     ) -> None:
         """Draw a heading, portraits in rows, and captions."""
         name = make_drawable(side.name) or side.without_name
-        self.write(name, _NAME_PX, _INK, left_px, width_px, lines=1)
+        self.write(name, _CAPTION_PX if is_small else _NAME_PX, _INK, left_px, width_px, lines=1)
         self.skip(6)
         count = len(side.jpegs)
-        columns = columns or (1 if count == 1 else 2 if count <= 4 else 3)
         tile_px = (width_px - (columns - 1) * _TILE_GAP_PX) // columns
         tile = tile_px, round(tile_px * _TILE_RATIO)
         for start in range(0, count, columns):
@@ -164,7 +190,7 @@ class _Sheet:
                 self._paste(jpeg, place, left_px + column * (tile_px + _TILE_GAP_PX), tile)
             self.skip(tile[1] + _TILE_GAP_PX)
         self.skip(4)
-        for caption in side.captions:
+        for caption in side.captions[: 1 if is_small else None]:
             self.write(caption, _CAPTION_PX, _GREY, left_px, width_px, lines=1)
         self.skip(_GAP_PX // 2)
 
@@ -317,4 +343,4 @@ def warm_up() -> None:
     """Load the fonts and what draws them: a sealed worker cannot load a library or read a file."""
     for font in _load_fonts():
         _render(font[_CAPTION_PX], "A")
-    draw_question("A?", "", [QuestionSide("A", "A", ("a",), (), ())] * 2, "b")
+    draw_question("A?", "", [[QuestionSide("A", "A", ("a",), (), ())] * 2], "b")

@@ -14,16 +14,16 @@ import structlog
 from portraitd.config import ReviewSettings
 from portraitd.faces.portrait_selection import pick_diverse
 from portraitd.model.errors import PublishError
-from portraitd.model.question import CardAnswer, Question
+from portraitd.model.question import CardAnswer, Claim, Question
 from portraitd.model.stage import BackOff, Now, Stage
+from portraitd.model.suggestion import ASKED_PAIR_PROBABILITY
 from portraitd.model.track import l2_normalised
 from portraitd.model.wording import counted
 from portraitd.people.feedback.loss_question import LossQuestion, is_about_losses
 from portraitd.people.names import folder_name
 from portraitd.people.pages.words import PageText
-from portraitd.people.questions.question_answers import QuestionAnswers
+from portraitd.people.questions.question_answers import QuestionAnswers, read_answer
 from portraitd.people.questions.question_picture import (
-    MAX_PORTRAITS,
     FacePlace,
     QuestionSide,
     draw_question,
@@ -42,7 +42,7 @@ from portraitd.store.tree_stores import TreeStores
 
 log = structlog.get_logger(stage="questions")
 
-PICTURE_VERSION = 1
+PICTURE_VERSION = 2
 """Raised when pictures are drawn differently."""
 
 RETRY_S = 15.0
@@ -58,6 +58,11 @@ _NAME_CHARACTERS = 30
 _MAX_CAPTIONS = 4
 
 _HINT = "Move this picture into the folder yes or no. Delete it: not now."
+
+_HINT_NUMBERS = (
+    "Rename this picture to the numbers that are right, such as 2 5. "
+    "All are right: move it into the folder yes. None: into no. Delete it: not now."
+)
 
 
 class _Drawing(NamedTuple):
@@ -96,8 +101,10 @@ class QuestionStage(Stage):
         losses: LossQuestion,
     ) -> None:
         answers = (CardAnswer.YES, CardAnswer.NO)
-        self._folder = CardFolder(people_dir, QUESTIONS_NAME, answers, database.name)
-        self.answers = QuestionAnswers(self._folder, losses)
+        self._folder = CardFolder(
+            people_dir, QUESTIONS_NAME, answers, database.name, read_answer=read_answer
+        )
+        self.answers = QuestionAnswers(self._folder, losses, self._find_decided)
         self._losses = losses
         self._questions = QuestionStore(database)
         self._stores = stores
@@ -106,7 +113,7 @@ class QuestionStage(Stage):
         self._limit = settings.questions
         self._selected: list[ValuedQuestion] = []
         self._people: Mapping[int, PersonFacts] = {}
-        self._faces: dict[str, tuple[tuple[int, ...], ...]] = {}
+        self._faces: dict[str, tuple[tuple[tuple[int, ...], ...], ...]] = {}
         self._drawings: dict[str, _Drawing] = {}
         self._written: Mapping[str, str] = {}
         self._seen: tuple[object, ...] = ()
@@ -257,15 +264,14 @@ class QuestionStage(Stage):
             if one.other_id is None:
                 for face in one.faces:
                     rejected.setdefault(face, set()).add(one.person_id)
-        faces = {face for one in deferred for face in one.question.face_ids}
         cases = OpenCases(
             self._questions.people(),
-            self._stores.people.suggestions(),
+            self._stores.people.suggestions(ASKED_PAIR_PROBABILITY),
             self._questions.near_misses(),
+            self._questions.newcomers(),
             corrections.separated_people(),
             rejected,
             deferred,
-            self._stores.faces.persons_of(faces),
             corrections.current_person,
         )
         closed = self.answers.closed
@@ -274,29 +280,43 @@ class QuestionStage(Stage):
             cases, [one for one in shown if one is not None], self._limit, now.wall_s
         )
         self._people = cases.people
-        asked = [one.question for one in self._selected]
-        self._faces = {question.key: self._choose_faces(question) for question in asked}
+        self._faces = {one.question.key: self._choose_faces(one) for one in self._selected}
+
+    def _find_decided(self, face_ids: Collection[int]) -> Collection[int]:
+        """Return those of some faces that users said the person of."""
+        corrections = self._stores.ledger.corrections()
+        return {one for one in face_ids if corrections.assigned_person(one)}
 
     def _card(self, rank: int, one: ValuedQuestion) -> Card:
         question = one.question
-        names = [self._name(person)[:_NAME_CHARACTERS].strip() for person in question.people]
-        count = len(question.face_ids)
-        if count:
-            words = f"is this {names[0]}" if count == 1 else f"are all {count} {names[0]}"
-        elif len(names) == 2:
-            words = f"{names[0]} and {names[1]}, the same"
+        first = question.claims[0]
+        names = [self._name(person)[:_NAME_CHARACTERS].strip() for person in first.people]
+        if len(question.claims) > 1:
+            words = f"which of these {len(question.claims)} are right"
+        elif not names:
+            words = f"are these {len(first.face_ids)} one new person"
+        elif first.face_ids:
+            words = f"is this {names[0]}"
         else:
-            words = f"{names[0]}, {names[1]} and {len(names) - 2} more, the same"
+            words = f"{names[0]} and {names[1]}, the same"
         # With the faces: a picture must not go on showing one that was erased.
-        facts = [PICTURE_VERSION, *map(self._name, question.people), *self._faces[question.key]]
+        people = [self._name(person) for claim in question.claims for person in claim.people]
+        facts = [PICTURE_VERSION, *people, *self._faces[question.key]]
         identity = digest(json.dumps(facts).encode())[:16]
         return Card(question.key, f"{rank:02d} {words}.jpg", identity)
 
-    def _choose_faces(self, question: Question) -> tuple[tuple[int, ...], ...]:
-        """Return the faces that each side of a picture shows."""
-        most = MAX_PORTRAITS if len(question.people) > 2 else 4
-        sides = [self._choose_best(person, most) for person in question.people]
-        return (*sides, question.face_ids) if question.face_ids else tuple(sides)
+    def _choose_faces(self, one: ValuedQuestion) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        """Return the faces that both sides of each claim show; none of a settled claim."""
+        most = 4 if len(one.question.claims) == 1 else 3
+        return tuple(
+            ()
+            if claim in one.settled
+            else (
+                *([claim.face_ids] if claim.face_ids else []),
+                *(self._choose_best(person, most) for person in reversed(claim.people)),
+            )
+            for claim in one.question.claims
+        )
 
     def _choose_best(self, person_id: int, most: int) -> tuple[int, ...]:
         faces = self._stores.faces
@@ -315,18 +335,32 @@ class QuestionStage(Stage):
         picture.add_done_callback(lambda _: self._wake())
         self._drawings[card.key] = _Drawing(card.identity, picture)
 
-    def _describe(self, question: Question) -> tuple[str, str, list[QuestionSide], str]:
-        """Return title, name, sides and hint of the picture of a question."""
+    def _describe(self, question: Question) -> tuple[str, str, list[tuple[QuestionSide, ...]], str]:
+        """Return title, name, rows and hint of the picture of a question."""
         faces = self._faces[question.key]
-        sides = [self._side_of_person(*one) for one in zip(question.people, faces, strict=False)]
-        if not question.face_ids:
-            title = "The same person?" if len(sides) == 2 else "Are all of these one person?"
-            return title, "", sides, _HINT
-        count = len(question.face_ids)
-        name = "this face?" if count == 1 else f"these {count} faces?"
-        sides.append(self._make_side(name, name, (), faces[-1]))
-        title = "Is this {name}?" if count == 1 else "Are all of these {name}?"
-        return title, sides[0].name, sides, _HINT
+        rows = [self._describe_claim(*one) for one in zip(question.claims, faces, strict=True)]
+        if len(rows) > 1:
+            return "Which of these are right?", "", rows, _HINT_NUMBERS
+        (claim,) = question.claims
+        if not claim.people:
+            return "Are all of these one new person?", "", rows, _HINT
+        if claim.face_ids:
+            return "Is this {name}?", self._name(claim.people[0]), rows, _HINT
+        return "The same person?", "", rows, _HINT
+
+    def _describe_claim(
+        self, claim: Claim, faces: tuple[tuple[int, ...], ...]
+    ) -> tuple[QuestionSide, ...]:
+        if not faces:
+            return (self._make_side("settled meanwhile", "settled meanwhile", (), ()),)
+        people = claim.people[::-1]
+        sides = [
+            self._side_of_person(*one) for one in zip(people, faces[-len(people) :], strict=False)
+        ]
+        if claim.face_ids:
+            name = "this face" if claim.people else "these are one new person"
+            sides.insert(0, self._make_side(name, name, (), claim.face_ids))
+        return tuple(sides)
 
     def _side_of_person(self, person_id: int, face_ids: Sequence[int]) -> QuestionSide:
         count = self._people[person_id].faces
@@ -351,13 +385,19 @@ class QuestionStage(Stage):
         )
 
     def _in_words(self, question: Question) -> PageText:
-        names = [self._name(person) for person in question.people]
-        if question.face_ids:
-            return PageText("question_is", {"name": names[0], "n": len(question.face_ids)})
+        if len(question.claims) > 1:
+            return PageText("question_which", {"n": len(question.claims)})
+        (claim,) = question.claims
+        if not claim.people:
+            return PageText("question_new", {"n": len(claim.face_ids)})
+        names = [self._name(person) for person in claim.people]
+        if claim.face_ids:
+            return PageText("question_is", {"name": names[0]})
         return PageText("question_same", {"names": ", ".join(names)})
 
     def _name(self, person_id: int) -> str:
-        return folder_name(person_id, self._people[person_id].name)
+        facts = self._people.get(person_id)
+        return folder_name(person_id, facts.name if facts else None)
 
 
 def list_captions(facts: Iterable[FaceFacts]) -> tuple[str, ...]:

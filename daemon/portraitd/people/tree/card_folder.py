@@ -1,6 +1,7 @@
 """A folder of cards: files that portraitd writes, each standing for something, to be moved.
 
-A reviewer moves a card into one of the *answer folders* inside the folder. A copy answers as well.
+A reviewer moves a card into one of the *answer folders* inside the folder, or gives it a name that
+is an answer. A copy answers as well.
 What a card stands for is its *key*: a short text, which is also written into the file, so the card
 is recognised under any name. A card whose metadata a program removed is recognised by its content.
 
@@ -64,9 +65,9 @@ MAX_FILES = 2000
 _MARK_BYTES = 64 << 10
 """The key is in the first bytes of a file."""
 
-_KEY = re.compile(r"[a-z][\w:,.-]{0,199}", re.ASCII)
+_KEY = re.compile(r"[a-z][\w:,.-]{0,999}", re.ASCII)
 
-_MARK = re.compile(rb"portraitd card ([0-9A-Za-z-]{1,64}) ([a-z][\w:,.-]{0,199})(?![\w:,.-])")
+_MARK = re.compile(rb"portraitd card ([0-9A-Za-z-]{1,64}) ([a-z][\w:,.-]{0,999})(?![\w:,.-])")
 
 _SOI, _COM = b"\xff\xd8", b"\xff\xfe"
 
@@ -97,8 +98,8 @@ class CardReading:
     """What is in a card folder.
 
     Attributes:
-        answers: By key, the answer folder that the card or a copy is in.
-        contradictory: Keys of cards that are in several answer folders.
+        answers: By key, the answer folder that the card or a copy is in, or what its name says.
+        contradictory: Keys of cards that give several answers.
         deleted: Keys of listed cards that are nowhere.
         in_place: By key, the path below the root of a card that was not moved.
         others: Paths below the root of what is not a card.
@@ -123,6 +124,8 @@ class CardFolder:
         answers: Names of the answer folders.
         store: The store whose cards count.
         modes: Modes of new files and folders.
+        read_answer: Returns the answer of a card in an answer folder, or in the folder itself (an
+            empty text), under a name; empty for none. By default, the answer folder.
     """
 
     def __init__(
@@ -132,12 +135,14 @@ class CardFolder:
         answers: Sequence[str],
         store: str,
         modes: Modes | None = None,
+        read_answer: Callable[[str, str], str] = lambda place, name: place,
     ) -> None:
         self._root = root
         self._name = name
         self._answers = tuple(answers)
         self._store = store or "-"
         self._modes = modes or Modes()
+        self._read_answer = read_answer
         self._seen: dict[int, tuple[Stamp, str | None]] = {}
         self._found: dict[int, tuple[Stamp, str | None]] = {}
 
@@ -245,6 +250,11 @@ class CardFolder:
             for at, name in enumerate(names)
         }
 
+    def list_answers(self, place: str, cards: Mapping[str, str | None]) -> list[tuple[str, str]]:
+        """Return the answer of each card in a place that gives one, and its key."""
+        found = [(self._read_answer(place, name), key) for name, key in cards.items() if key]
+        return [(answer, key) for answer, key in found if answer]
+
     # ---
 
     def _read(self, fd: int) -> CardReading:
@@ -255,17 +265,20 @@ class CardFolder:
         here = self.find_cards(fd, content)
         others = [f"{self._name}/{name}" for name, key in here.items() if key is None]
         answered: dict[str, set[str]] = {}
+        for answer, key in self.list_answers("", here):
+            answered.setdefault(key, set()).add(answer)
         with self.answer_folders(fd) as opened:
             for answer in self._answers:
                 if answer not in opened:
                     if entry_exists(fd, answer):
                         others.append(f"{self._name}/{answer}")
                     continue
-                for name, key in self.find_cards(opened[answer], content).items():
-                    if key is None:
-                        others.append(f"{self._name}/{answer}/{name}")
-                    else:
-                        answered.setdefault(key, set()).add(answer)
+                there = self.find_cards(opened[answer], content)
+                others += [
+                    f"{self._name}/{answer}/{name}" for name, key in there.items() if key is None
+                ]
+                for said, key in self.list_answers(answer, there):
+                    answered.setdefault(key, set()).add(said)
         self._seen = self._found
         keys = _keys_of(listed)
         in_place = {key: f"{self._name}/{name}" for name, key in here.items() if key}
@@ -352,6 +365,7 @@ class _Update:
                 for answer, answer_fd in opened.items()
             }
             answered = {key for cards_there in there.values() for key in cards_there.values()}
+            answered |= {key for _, key in self._folder.list_answers("", here)}
             obsolete = {key for key in here.values() if key and key not in desired} - answered
             dropped = closed | obsolete
             # A card is dropped from the list before it is removed, and is in place before it is

@@ -304,7 +304,7 @@ class EditRecorder:
             batch.now_s,
             faces,
             person_id=person_id,
-            name=edit.name,
+            name=edit.name or None,
             portraits=len(edit.face_ids),
         )
         return RecordedEdit(edit, entry_id, person_id)
@@ -572,7 +572,9 @@ class EditRecorder:
         by_face = corrections.by_face
         people = {by_face[one].person_id if one in by_face else None for one in edit.face_ids}
         person_id = people.pop() if len(people) == 1 else None
-        return person_id if person_id and corrections.names.get(person_id) == edit.name else None
+        # Someone whom a question was about may have a name by now.
+        is_same = not edit.name or corrections.names.get(person_id or 0) == edit.name
+        return person_id if person_id and is_same else None
 
     def _fact(self, column: str, person_id: int) -> tuple[object, ...] | None:
         """Return one column of a person; None if there is no such person."""
