@@ -21,6 +21,7 @@ from portraitd.datasets.annotations import (
     PlannedFrame,
     PlannedTrack,
 )
+from portraitd.datasets.coverage import CoverageCell
 from portraitd.datasets.crop_requests import (
     ChipRequest,
     CroppedImage,
@@ -28,16 +29,21 @@ from portraitd.datasets.crop_requests import (
     CropResult,
     FrameRequest,
 )
-from portraitd.datasets.dataset_results import CROPS, PLAN, SUMMARY
+from portraitd.datasets.dataset_results import CROPS, FOUND, PLAN, SUMMARY, SURVEY
+from portraitd.datasets.harvest_requests import SearchRequest, SearchResult, Survey
 from portraitd.datasets.planner import PlanRequest
 from portraitd.datasets.writer import DatasetSummary
+from portraitd.faces.interface import EncoderSpec
+from portraitd.ingest.media_jobs import EncodeOptions
 from portraitd.media.jpeg import encode_jpeg
 from portraitd.model.errors import PortraitdError, WorkerDied
-from portraitd.model.face import Box
-from portraitd.model.media_file import MediaKind, Source, Stamp
+from portraitd.model.face import Box, DetectedFace, Face, Portrait, Quality, SliceFaces
+from portraitd.model.media_file import MediaKind, Slice, Source, Stamp
+from portraitd.model.track import TrackedFaces
 from portraitd.store.dataset_store import ClassRegistration, DatasetFace, Recording
 from portraitd.workers.result_codec import ResultSchema
 from support.answer_fuzzing import NUMBER, mutate
+from support.embedding_rules import DLIB_RULES
 
 # A name that is not UTF-8.
 CLIP = Source(Path(os.fsdecode(b"/inbox/caf\xe9.mp4")), Stamp(5, 6, 1 << 63))
@@ -80,7 +86,17 @@ CROP = CropRequest(
 )
 
 SUMMARY_OF_ONE = DatasetSummary(
-    {"train": 1}, {"val": 0}, {"train": 1}, 1, {"blurred": 3}, 5, 0, 2, 0, ("few",)
+    {"train": 1},
+    {"val": 0},
+    {"train": 1},
+    1,
+    {"blurred": 3},
+    5,
+    0,
+    2,
+    0,
+    ("few",),
+    {"Ann": "2027-05-31"},
 )
 
 
@@ -94,10 +110,12 @@ CASES: list[tuple[ResultSchema[Any], Any, tuple[Any, ...]]] = [
     (PLAN, PLAN_OF_ONE, (REQUEST,)),
     (CROPS, MADE, ([CROP],)),
     (SUMMARY, SUMMARY_OF_ONE, (None,)),
+    (SURVEY, Survey({CoverageCell("light", "dark"): 3}, (4, 5)), (None,)),
 ]
+NAMES = ["plan", "crops", "summary", "survey"]
 
 
-@pytest.mark.parametrize(("schema", "value", "args"), CASES, ids=["plan", "crops", "summary"])
+@pytest.mark.parametrize(("schema", "value", "args"), CASES, ids=NAMES)
 def test_results_arrive_as_they_are(
     schema: ResultSchema[Any], value: object, args: tuple[Any, ...]
 ) -> None:
@@ -105,7 +123,7 @@ def test_results_arrive_as_they_are(
     assert value == schema.decode(schema.encode(1, value), 1, args, {})
 
 
-@pytest.mark.parametrize(("schema", "value", "args"), CASES, ids=["plan", "crops", "summary"])
+@pytest.mark.parametrize(("schema", "value", "args"), CASES, ids=NAMES)
 def test_any_answer_is_a_result_or_an_error(
     schema: ResultSchema[Any], value: object, args: tuple[Any, ...]
 ) -> None:
@@ -158,3 +176,42 @@ def test_each_request_has_one_result() -> None:
     for results in ([], [*MADE, *MADE]):
         with pytest.raises(WorkerDied, match="results for 1 requests"):
             CROPS.decode(CROPS.encode(1, results), 1, ([CROP],), {})
+
+
+def searched(*times_s: float) -> SearchResult:
+    """Return a face in each of some frames."""
+    face = Face(BOX, 1.0, None, np.zeros(128, np.float32), Quality(29.0, 50.0, 0.9))
+    portrait = Portrait(BOX, jpeg(20, 20))
+    detections = [DetectedFace(t_s, face, portrait) for t_s in times_s]
+    count = len(detections)
+    return SearchResult(SliceFaces(detections, count, count, None, 0.1), {0.5: 80.0})
+
+
+def decode_found(found: SearchResult) -> SearchResult:
+    """Return a result for a search of at most two frames, between 0 and 1 s and 2 and 3 s."""
+    request = SearchRequest(
+        1,
+        ((0.0, 1.0), (2.0, 3.0)),
+        5.0,
+        TrackedFaces(*(np.empty(0, np.int64) for _ in range(7))),
+        {CoverageCell("light", "dark"): 2},
+        None,
+        RULE,
+        0.2,
+        DLIB_RULES,
+    )
+    options = EncodeOptions(1.0, False, True, EncoderSpec(Path("/models")), 20)
+    piece = Slice(CLIP, MediaKind.VIDEO, 0.0, 60.0)
+    args = (piece, options, request)
+    return FOUND.decode(FOUND.encode(1, found), 1, args, {})
+
+
+def test_a_search_gives_frames_of_the_stretches_only() -> None:
+    """No more than were asked for."""
+    found = decode_found(searched(0.5, 2.5))
+    assert [0.5, 2.5] == [one.t_s for one in found.faces.detections]
+    assert {0.5: 80.0} == found.lights
+
+    for times_s in ((1.5,), (2.0,), (0.25, 0.5, 0.75)):
+        with pytest.raises(WorkerDied):
+            decode_found(searched(*times_s))
