@@ -15,7 +15,7 @@ folder up to date while you browse and edit it.
                     centre x, centre y, width and height as fractions of the picture.
   montage.jpg       An overview of the person's portraits.
   _unsorted         Faces that could not be assigned to a person yet.
-  _questions        Pictures that ask whether two people, or a person and a face, are one.
+  _questions        Pictures that ask who is the same person.
   index.html        Open it in a browser: overview, search, where each person
                     appears, and what to check. No server needed.
   STATUS.html       What is being processed, how long it takes, what failed and why.
@@ -39,7 +39,8 @@ WHAT YOU CAN DO HERE
   Move a folder or portrait to _ignored       hides it; moving it back undoes that
   Delete a folder                             the same as moving it to _ignored
   Move a picture in _questions into the
-    folder yes or no beside it                answers the question that it asks
+    folder yes or no beside it                says that all or none of it is right
+  Rename it to numbers, such as "2 5"         says that these are right
   Delete such a picture                       not now; it comes back after a week
   Copy a portrait or a folder                 has no effect while the original is there
   Move people's folders into one of yours     has no effect; they are found there
