@@ -155,8 +155,16 @@ class ImportPlanner:
             self._plan.problems += [ImportProblem(*one) for one in file.left_out]
             if file.coverage is not None or file.tracks:
                 self._add_tracks(file)
+            # Frames of one video: what one of them says of the video is true of all.
+            keys = {
+                box.key
+                for image in file.images
+                if image.number is not None
+                for box in image.boxes
+                if box.key
+            }
             for image in file.images:
-                self._add_image(image, file)
+                self._add_image(image, file, keys)
         drawings: _Drawings = defaultdict(list)
         outcomes: dict[int, _Outcome] = {}
         for video_id, frames in self._frames.items():
@@ -206,9 +214,12 @@ class ImportPlanner:
             boxes = [box for track in file.tracks if (box := track.box_at(number)) is not None]
             self._add_frame(recording.id, t_s, boxes, number in complete, is_image=False)
 
-    def _add_image(self, image: ImportedImage, file: ImportedFile) -> None:
+    def _add_image(self, image: ImportedImage, file: ImportedFile, keys: set[str]) -> None:
         stem = _STEM.fullmatch(PurePath(image.name.replace("\\", "/")).stem)
-        keys = {stem[0]} if stem else {box.key for box in image.boxes if box.key}
+        if stem:
+            keys = {stem[0]}
+        elif image.number is None:
+            keys = {box.key for box in image.boxes if box.key}
         name = (image.name if image.number is None else file.source) if not stem else ""
         recording = self._find_recording(keys, name, image.name)
         if recording is None:
