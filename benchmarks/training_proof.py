@@ -64,7 +64,8 @@ def detect(
                         warmup_epochs=1.0, close_mosaic=options.epochs // 3, **shared)  # fmt: skip
             taken_s = time.process_time() - start_s
             for other in held:
-                found = model.val(data=names[other], **shared)
+                # Read again: measuring fuses layers, and then a model measures worse.
+                found = YOLO(model.trainer.best).val(data=names[other], **shared)
                 yield {
                     "set": str(root),
                     "held": str(other),
