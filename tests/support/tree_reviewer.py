@@ -10,7 +10,9 @@ from pathlib import Path
 
 from portraitd.people.tree.diff import MAX_LOSS_SHARE, MIN_MASS_LOSS
 from portraitd.people.tree.people_tree import PublishResult
+from portraitd.people.tree.reserved_folders import RESERVED_FOLDERS
 from support.accounts import Account
+from support.hostile_entries import KINDS, put_hostile
 
 
 class SimulatedReviewer:
@@ -394,6 +396,34 @@ class SimulatedReviewer:
             number = self.random.randint(0, 10_000)
             (folder / name.format(number)).write_bytes(content % number)
             self.foreign.add(content % number)
+
+    def put_into_cards(self) -> None:
+        """A portrait among cards is written again where it belongs, and stays there as a copy."""
+        found = None if self.is_asked else self.portrait()
+        if found:
+            folder = self._card_folder()
+            self._moved(found[1], folder / f"card {found[0]} {self.random.randint(0, 99)}.jpg")
+            self.copied.add(found[0])
+
+    def put_hostile_card(self) -> None:
+        """Links, folders, pipes and the like among cards have no effect."""
+        folder = self._card_folder()
+        if len(list(folder.iterdir())) < 12:
+            # A huge file would be read to see that it is still there.
+            kinds = [one for one in KINDS if one != "huge"]
+            put_hostile(folder, self.random, self.random.randint(0, 10_000), kinds)
+
+    def ask_who(self) -> None:
+        """A picture in ``_who`` is the person's own and stays."""
+        number = self.random.randint(0, 10_000)
+        content = b"\xff\xd8 somebody %d" % number
+        (self._card_folder("_who") / f"asked {number}.jpg").write_bytes(content)
+        self.foreign.add(content)
+
+    def _card_folder(self, name: str = "") -> Path:
+        folder = self.root / (name or self.random.choice(sorted(RESERVED_FOLDERS)))
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def edit(self) -> None:
         """As an image editor does: the content changes, the mark is kept."""

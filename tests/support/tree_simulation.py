@@ -223,6 +223,7 @@ class TreeSimulation(SimulatedReviewer):
             self.recall_person, self.recall_face, self.bring_back, self.copy_portrait,
             self.copy_folder, self.write_note, self.write_picture, self.edit, self.make_clutter,
             self.delete_ours, self.rename_portrait, self.file_away, self.video_comes,
+            self.put_into_cards, self.put_hostile_card, self.ask_who,
         ]  # fmt: skip
         action = self.random.choice(actions)
         self.actions.append(action.__name__)
