@@ -204,6 +204,8 @@ def test_a_frozen_version_says_whose_consent_has_expired(home: Home) -> None:
     assert {ANN: "2999-12-31"} == frozen.consents
     sheet = (home.settings.dataset_dir / "_frozen" / "v1" / "DATASHEET.md").read_text()
     assert f"- {ANN}: until 2999-12-31." in sheet
+    assert '`dataset.consent` = "required"' in sheet
+    assert FAR not in sheet
     assert [] == find_expired(frozen)
     facts = home.settings.dataset_dir / "_frozen" / "v1" / "frozen.json"
     facts.chmod(0o600)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from portraitd.model.dataset_format import Format
 from portraitd.model.face import Box
@@ -114,6 +114,12 @@ class DatasetRule(NamedTuple):
         names = (name for name in cls._fields if name != "consents")
         rule = cls(*(getattr(settings, name) for name in names))
         return rule._replace(consents=consents) if settings.consent == "required" else rule
+
+    def as_settings(self) -> dict[str, Any]:
+        """Return it by the names of the settings, without what people agreed to."""
+        settings = self._asdict()
+        settings["consent"] = "off" if settings.pop("consents") is None else "required"
+        return settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ def _copy_set(
     content = {
         "name": name,
         "frozen_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "settings": rule._asdict(),
+        "settings": rule.as_settings(),
         "summary": dict(manifest.summary),
         "classes": classes,
         "files": sums,
@@ -291,7 +291,7 @@ def read_current(root: Path, rule: DatasetRule) -> FrozenSet:
     with open_root(root) as fd:
         classes = json.loads(_read_below(fd, CLASS_INDEX) or b"[]")
     files = dict.fromkeys(manifest.files, "")
-    return FrozenSet("", "", rule._asdict(), manifest.summary, tuple(classes), files, True)
+    return FrozenSet("", "", rule.as_settings(), manifest.summary, tuple(classes), files, True)
 
 
 def compare_sets(old: FrozenSet, new: FrozenSet) -> SetComparison:

@@ -117,7 +117,7 @@ def read_set_faces(store: DatasetStore, rule: DatasetRule) -> SetFaces:
         store.persons(named_only=rule.people == "named"), store, rule
     )
     rows, registration = register_classes(
-        store.classes(), people, rule.unknown == "class" and bool(people)
+        store.classes(), people, rule.unknown == "class" and bool(people) and not consents
     )
     class_of = {row.person_id: row.id for row in rows if row.person_id is not None}
     classes = {person.id: class_of[person.id] for person in people}

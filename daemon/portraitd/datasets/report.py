@@ -311,7 +311,7 @@ def _render_consents(plan: Plan) -> list[str]:
     return [
         "<h2>Consent</h2>",
         "<p>Only people with a consent that has not expired are in the set "
-        "(<code>dataset.consent</code>). In the frames of others, all other faces are made "
+        "(<code>dataset.consent</code>). In their frames, all other faces are made "
         "unrecognisable.</p>",
         "<table><tr><th>person</th><th class=reason>in the set</th><th>until</th></tr>",
         *rows,
@@ -357,7 +357,7 @@ def _render_class(row: ClassStatistics, plan: Plan, sheet: str) -> list[str]:
         )
     if row.sizes_px:
         parts.append(
-            f"The used faces are {row.sizes_px[0]:.0f} to {row.sizes_px[-1]:.0f} px wide, "
+            f"The used faces are {row.sizes_px[0]:.0f} to {row.sizes_px[-1]:.0f} px in size, "
             f"{statistics.median(row.sizes_px):.0f} in the median."
         )
     parts.append("</p>")
