@@ -87,6 +87,7 @@ def test_images_have_boxes(tmp_path: Path) -> None:
         '<image id="0" name="a/frame.jpg" width="640" height="480">'
         '<box label="Ann" xtl="1" ytl="2" xbr="30.5" ybr="40"/>'
         '<box label="Ann" rotation="30" xtl="1" ytl="2" xbr="30.5" ybr="40"/>'
+        '<box label="Ann" outside="1" xtl="1" ytl="2" xbr="30.5" ybr="40"/>'
         '<polygon label="Ann" points="1,2;3,4;5,6"/></image>'
         '<image id="7" name="frame_000007.PNG" width="640" height="480"></image>',
     )

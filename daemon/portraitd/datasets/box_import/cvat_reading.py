@@ -143,6 +143,9 @@ class _Reader:
         boxes = []
         for number, child in enumerate(element, 1):
             place = f"{name}, box {number}"
+            # Datumaro also writes where a track is not visible.
+            if child.get("outside") == "1":
+                continue
             if child.tag in _SHAPES or (child.tag == "box" and _is_turned(child)):
                 self._leave_out(place)
             elif child.tag == "box":
