@@ -261,7 +261,7 @@ class Reviewer:
         # Something has to happen, or the service does not look.
         self.add_foreign()
         self.settle()
-        asked = cards(self.home)
+        asked = [one for one in cards(self.home) if one.is_file() and read_key(self.home, one)]
         if not asked:
             return False
         card, folder = self.random.choice(asked), questions_dir(self.home)
