@@ -37,6 +37,7 @@ NEEDS_NO_HOME = {"init", "install-service", "uninstall-service", "demo", "worker
 ARGUMENTS = {
     "entry": [],
     "paths": [f"{{inbox}}/{HOSTILE}.mp4"],
+    "form": ["coco"],
     "file": ["{tmp}/backup.sqlite3"],
     "folder": ["{tmp}/known"],
     "picture": ["{tmp}/nobody.jpg"],

@@ -30,6 +30,8 @@ from support.dataset_home import ANN, BEA, build_set, name_two
 from support.home import Home, assert_sound
 from support.reviews import ledger
 
+pytestmark = pytest.mark.slow
+
 SIZE_PX = (480, 360)
 
 SECTIONS: dict[str, dict[str, Any]] = {
