@@ -13,8 +13,9 @@ from portraitd.config import GroupingSettings
 from portraitd.faces.models.cards import DLIB
 from portraitd.model.media_file import FileState, VideoState
 from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.store import database as database_module
 from portraitd.store.announcements import Announcements
-from portraitd.store.database import FILE_NAME, Database, newest_schema
+from portraitd.store.database import APPLICATION_ID, FILE_NAME, Database, newest_schema
 from portraitd.store.publications import Publication, Publications
 from portraitd.workers.pool import InlineExecutor
 from support.old_schemas import COPIED, column_of_today, first_store, table_of_today
@@ -31,7 +32,7 @@ def content(path: Path) -> dict[str, list[dict[str, object]]]:
         new |= {"ledger_id", "replaces", "frozen", "confidence", "priority", "content_size"}
         new |= {"reason_code", "recorded_at", "recorded_offset_min", "picture_hash"}
         new |= {"described_at", "content_sha256", "earlier_video_id", "interruptions"}
-        new |= {"is_reference", "announced"}
+        new |= {"is_reference", "announced", "harvested", "is_drawn"}
         present = {row[0] for row in db.execute("select name from sqlite_master")}
         return {
             table: [
@@ -105,10 +106,13 @@ def test_questions_are_announced_in_every_store_of_schema_23(
     tmp_path: Path, has_table: bool
 ) -> None:
     """Some of them were made with the table, and some without."""
-    Database.open(tmp_path).close()
+    scripts = sorted((Path(database_module.__file__).parent / "migrations").glob("*.sql"))
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
-        if not has_table:
-            db.execute("drop table announced_questions")
+        for script in scripts[:23]:
+            db.executescript(script.read_text(encoding="utf-8"))
+        if has_table:
+            db.execute("create table announced_questions (key text primary key) strict")
+        db.execute(f"pragma application_id = {APPLICATION_ID}")
         db.execute("pragma user_version = 23")
         db.commit()
 
