@@ -139,6 +139,7 @@ def portraits(home: Home) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute("select face_id from portraits")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sections", [{}, {"sampling": {"fps": 1.0}, "encoder": {"mirror": False}}])
 def test_drawn_boxes_are_there_after_a_rebuild(
     home: Home, sections: dict[str, dict[str, Any]]
