@@ -121,10 +121,15 @@ class HarvestStore:
         ]
 
     def tracked_faces(self, video_id: int, start_s: float, stop_s: float) -> TrackedFaces:
-        """Return the faces of all tracks in a part of a video, by time."""
+        """Return the faces in a part of a video, by time.
+
+        Harvested ones are listed without their track, so that what is found between sampled frames
+        does not depend on what was found there before.
+        """
         rows = self._db.execute(
             """
-            select * from faces where video_id = ? and t_s between ? and ? order by t_s, id
+            select *, iif(harvested, null, track_id) as sampled_track from faces
+            where video_id = ? and t_s between ? and ? order by t_s, id
             """,
             (video_id, start_s, stop_s),
         ).fetchall()
@@ -139,7 +144,7 @@ class HarvestStore:
                 np.float64,
             ).reshape(-1, 4),
             embeddings=stack_embeddings([row["embedding"] for row in rows]),
-            tracks=_column(rows, "track_id"),
+            tracks=_column(rows, "sampled_track"),
             persons=_column(rows, "person_id"),
             hidden=_column(rows, "hidden"),
         )
