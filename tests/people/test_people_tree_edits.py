@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from portraitd.model.edit import ExcludeFaces
+from portraitd.model.edit import ExcludeFaces, NamePerson
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder
 from portraitd.people.tree.people_tree import PeopleTree, PublishResult
@@ -38,6 +38,28 @@ def test_a_renamed_folder_keeps_its_name_and_gets_its_writes(tree: PeopleTree, r
     assert "Mum/000002.jpg" == done.portraits[2]
     assert (root / "Mum").is_dir()
     assert not (root / "Anna").exists()
+
+
+def test_people_inside_a_folder_that_gets_its_number_back_stay_apart(
+    tree: PeopleTree, root: Path
+) -> None:
+    """Their folder was not moved into the other one: only the other one has another name."""
+    publish(tree, [person(1, 1, 2, name="Anna")], [], jpeg_of, {})
+    (root / "Anna/Bob").mkdir()
+    (root / "Anna/000002.jpg").rename(root / "Anna/Bob/000002.jpg")
+    tree.read_edits(known(person(1, 1, 2, name="Anna")))
+    tree.adopt("Anna/Bob", 2)
+    bob = person(2, 2, name="Bob")
+    publish(tree, [person(1, 1, name="Anna"), bob], [], jpeg_of, {})
+    (root / "Anna").rename(root / "Person-0001")
+
+    edits = tree.read_edits(known(person(1, 1, name="Anna"), bob))
+    done = publish(tree, [person(1, 1), bob], [], jpeg_of, {})
+    again = tree.read_edits(known(person(1, 1), bob))
+
+    assert [NamePerson(1, None)] == edits
+    assert [] == again
+    assert {1: "person-0001", 2: "person-0001/Bob"} == done.folders
 
 
 def test_a_folder_put_into_ignored_stays_there(tree: PeopleTree, root: Path) -> None:

@@ -209,8 +209,10 @@ class SimulatedReviewer:
     def merge_files(self) -> None:
         """As a file manager merges two folders."""
         pair = None if self.is_asked else self._two()
-        # Without the folder, its copy would count as the original.
-        if pair and pair[0] not in self.copied_people and not self._inside(pair[0]):
+        # Without the folder, its copy would count as the original. Without a portrait in it, there
+        # is nothing that says whose files these are.
+        is_lone = pair and pair[0] not in self.copied_people and not self._inside(pair[0])
+        if pair and is_lone and self._count_shown(pair[0]):
             source, target = map(self.folder_of, pair)
             assert source
             assert target

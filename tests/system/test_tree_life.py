@@ -38,7 +38,7 @@ def test_edits_take_effect_while_much_is_missing(tmp_path: Path, seed: int) -> N
 def test_many_edits_have_the_intended_effect(tmp_path: Path) -> None:
     """At the end every edit still holds, no name is lost, and no foreign file was touched."""
     edits = int(os.environ.get("PORTRAITD_EDITS", "400"))
-    simulation = TreeSimulation(tmp_path / "people", 1002)
+    simulation = TreeSimulation(tmp_path / "people", 1000)
     simulation.video()
     simulation.settle()
 

@@ -23,7 +23,13 @@ from portraitd.model.edit import (
     SplitPerson,
 )
 from portraitd.people.names import folded, folder_name, is_numbered, name_in, number_in, safe_name
-from portraitd.people.tree.folder_state import FolderKey, FolderState, is_in_ignored, leaf_of
+from portraitd.people.tree.folder_state import (
+    FolderKey,
+    FolderState,
+    carry_location,
+    is_in_ignored,
+    leaf_of,
+)
 from portraitd.people.tree.reserved_folders import is_reserved
 from portraitd.people.tree.tree_snapshot import TreeSnapshot
 
@@ -425,7 +431,7 @@ class _Comparison:
         if not around:
             return published_at
         old, new = max(around, key=lambda pair: len(pair[0]))
-        return new + published_at[len(old) :]
+        return carry_location(published_at, old, new)
 
     def _find_heir(self, person: int, expected: str) -> int | None:
         """Return the person whose folder this one was moved into, or whose name it was given."""

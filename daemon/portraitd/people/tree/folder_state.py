@@ -201,3 +201,8 @@ def is_in_ignored(location: str) -> bool:
 def leaf_of(location: str) -> str:
     """Return the last part of a location."""
     return location.rpartition("/")[2]
+
+
+def carry_location(location: str, old: str, new: str) -> str:
+    """Return where a folder is after one around it was moved; the same if that one is not."""
+    return new + location[len(old) :] if location.startswith(f"{old}/") else location

@@ -20,7 +20,7 @@ from portraitd.people.tree.folder_fs import (
     open_folder,
     open_parent,
 )
-from portraitd.people.tree.folder_state import FolderState
+from portraitd.people.tree.folder_state import FolderState, carry_location
 from portraitd.people.tree.manifest import PERSON_MANIFEST, FolderManifest, write_note
 from portraitd.people.tree.ownership import reopen_folder
 from portraitd.people.tree.plan import (
@@ -182,8 +182,29 @@ class PlanExecutor:
             # renamed, also by this publish.
             return
         folder = self._folders[number] = replace(self._folders[number], location=new)
+        self._carry_inner(old, folder.manifest.location, new)
         folder.manifest.label, folder.manifest.location = step.label, new
         self.save_manifest(number)
+
+    def _carry_inner(self, old: str, published: str, new: str) -> None:
+        """Record where the folders inside a renamed one are now, before the renamed one does.
+
+        Otherwise they would seem to have been moved into it by a reviewer.
+
+        Args:
+            old: Where the renamed folder was on disk.
+            published: Where its manifest said it was.
+            new: Where it is.
+        """
+        for number, inner in self._folders.items():
+            manifest = inner.manifest
+            location = carry_location(inner.location, old, new)
+            at = carry_location(manifest.location, published, new)
+            if location != inner.location:
+                self._folders[number] = replace(inner, location=location)
+            if inner.has_manifest and at != manifest.location:
+                manifest.location = at
+                self.save_manifest(number)
 
 
 def _remove_clutter(fd: int) -> None:
