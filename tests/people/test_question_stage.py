@@ -18,6 +18,7 @@ from support.home import QUICK, Home
 from support.permissions import permissions_count
 from support.questions import answered, cards, leave_open, questions_dir, unsorted_faces
 from support.reviews import ANN, BOB, copied, faces, folders, ledger, move, portraits
+from support.tree import visible
 
 SAME = "01 person-0001 and person-0002, the same.jpg"
 
@@ -63,6 +64,35 @@ def test_yes_merges_two_people(home: Home) -> None:
     assert {1: everyone} == dict(faces(home))
     assert {ANN: everyone} == folders(home)
     assert ([], []) == (cards(home), answered(home))
+
+
+@pytest.mark.parametrize("gesture", ["place", "name", "ignore-person"])
+def test_the_folder_of_a_merged_person_stands_for_who_they_are_now(
+    home: Home, gesture: str
+) -> None:
+    """It stays for a file of the reviewer's own; also in a tree from a backup."""
+    everyone = sum(faces(home).values())
+    (home.people / BOB / "note.txt").write_text("mine")
+    answer(home, "yes")
+    home.run()
+    assert ({ANN: everyone}, ["note.txt"]) == (folders(home), visible(home.people / BOB))
+
+    if gesture == "place":
+        move(portraits(home, "_unsorted")[0], home.people / BOB)
+        shown = {ANN: everyone + 1, BOB: 1}
+    elif gesture == "name":
+        (home.people / BOB).rename(home.people / "Bob")
+        shown = {"Bob (2)": everyone}
+    else:
+        (home.people / BOB).rename(home.people / "_ignored" / BOB)
+        shown = {f"_ignored/{ANN}": everyone}
+    home.run()
+
+    assert ["merge", gesture] == ledger(home)
+    assert shown == folders(home)
+    assert {1: everyone + (gesture == "place")} == dict(faces(home))
+    (note,) = home.people.rglob("note.txt")
+    assert "mine" == note.read_text()
 
 
 def test_no_is_remembered(home: Home) -> None:

@@ -149,7 +149,9 @@ class PublishRun:
             self._save_index(kept, self._scanned_locations(), executor)
         unlisted = self._find_unlisted(observed, steps)
         changed = files.changed | (_update_copies(observed, self._acknowledged, unlisted) - skipped)
-        changed |= {one for one in desired if one in observed and _adopt_manifest(observed[one])}
+        marked = {one for one in _list_remaining(observed, steps) if observed[one].has_manifest}
+        bound = observed.keys() & (desired.keys() | (marked - skipped))
+        changed |= {one for one in bound if _adopt_manifest(observed[one])}
         self._carry_out(steps, executor, key_of)
         for number in sorted(changed - executor.saved):
             if number in executor.inodes:
@@ -329,8 +331,13 @@ def _list_kept(
     idle: Sequence[DesiredFolder], observed: Mapping[int, FolderState], steps: Sequence[Step]
 ) -> set[int]:
     """Return the folders of people without faces that stay, for what reviewers put into them."""
+    return {one.number for one in idle} & _list_remaining(observed, steps)
+
+
+def _list_remaining(observed: Mapping[int, FolderState], steps: Sequence[Step]) -> set[int]:
+    """Return the folders that the steps leave to portraitd, also those of merged people."""
     left = {step.folder for step in steps if isinstance(step, RemoveFolder | ReleaseFolder)}
-    return ({one.number for one in idle} & observed.keys()) - left
+    return observed.keys() - left
 
 
 def _give_up_unknown(
