@@ -45,6 +45,10 @@ class Truth:
     ignored: set[int] = field(default_factory=set)
     merged: dict[int, int] = field(default_factory=dict)
 
+    def current(self, person: int) -> int:
+        """Return who a person is now, after all merges."""
+        return self.merged.get(person, person)
+
     def put(self, keys: list[Key], place: int) -> None:
         self.places |= dict.fromkeys(keys, place)
 
@@ -76,7 +80,20 @@ class Reviewer:
     # --- What there is.
 
     def folders(self, below: str = "") -> dict[int, Path]:
-        """Return folders by person."""
+        """Return folders by person, without those of people who were merged."""
+        owned = self._owned(below)
+        return {person: at for person, at in owned.items() if person not in self.truth.merged}
+
+    def targets(self) -> list[tuple[int, Path]]:
+        """Return the folders that things can be put into, each with the person whom it stands for.
+
+        The folder of a person who was merged stays if it holds files of others. It stands for the
+        person whom they became.
+        """
+        owned = sorted(self._owned().items())
+        return [(self.truth.current(person), folder) for person, folder in owned]
+
+    def _owned(self, below: str = "") -> dict[int, Path]:
         found = {}
         for manifest in (self.home.people / below).glob("*/.person.json"):
             person = json.loads(manifest.read_text())["person"]
@@ -150,11 +167,11 @@ class Reviewer:
         if not self.shown():
             return False
         source, portrait = self.any_portrait()
-        person, target = self.any_folder()
+        person, target = self.any_target()
         if person == source:
             return False
         self.truth.put(self.keys_of_track(portrait), person)
-        portrait.rename(target / portrait.name)
+        portrait.rename(target / self._name_in(target, person, portrait))
         return True
 
     def split(self) -> bool:
@@ -191,11 +208,11 @@ class Reviewer:
         if not self.shown():
             return False
         source, portrait = self.any_portrait()
-        person, target = self.any_folder()
+        person, target = self.any_target()
         if person == source or self.copies_of(portrait):
             return False
         keys = self.keys_of_track(portrait)
-        shutil.copy(portrait, target / portrait.name)
+        shutil.copy(portrait, target / self._name_in(target, person, portrait))
         self.settle()
         portrait.unlink()
         self.truth.put(keys, person)
@@ -233,20 +250,17 @@ class Reviewer:
         if not hidden:
             return False
         portrait = self.random.choice(hidden)
-        person, target = self.any_folder()
+        person, target = self.any_target()
         self.truth.put(self.keys_of_track(portrait), person)
-        portrait.rename(target / portrait.name)
+        portrait.rename(target / self._name_in(target, person, portrait))
         return True
 
     def copy(self) -> bool:
         if not self.shown():
             return False
         _, portrait = self.any_portrait()
-        _, target = self.any_folder()
-        self.number += 1
-        name = f"copy {self.number}.jpg"
-        shutil.copy(portrait, target / name)
-        self.copies[name] = int(portrait.stem[:6])
+        _, target = self.any_target()
+        shutil.copy(portrait, target / self._name_copy(portrait))
         return True
 
     def answer(self) -> bool:
@@ -301,13 +315,13 @@ class Reviewer:
         """Keep account of what is right; someone new has a folder after the service has read it."""
         for claim in claims:
             if not claim.face_ids:
-                one, into = (self.truth.merged.get(person, person) for person in claim.people[::-1])
+                one, into = (self.truth.current(person) for person in claim.people[::-1])
                 if one != into:
                     self.truth.merge(one, into)
         for claim in claims:
             keys = [key for face in claim.face_ids for key in self.keys_of_face(face)]
             if claim.people and keys:
-                self.truth.put(keys, self.truth.merged.get(claim.people[0], claim.people[0]))
+                self.truth.put(keys, self.truth.current(claim.people[0]))
             elif keys:
                 self.settle()
                 self.truth.put(keys, self.person_of(claim.face_ids[0]))
@@ -347,7 +361,7 @@ class Reviewer:
         return True
 
     def add_foreign(self) -> bool:
-        folder = self.random.choice([self.home.people, *self.folders().values()])
+        folder = self.random.choice([self.home.people, *(at for _, at in self.targets())])
         self.number += 1
         content = f"mine, {self.number}".encode()
         (folder / f"note {self.number}.txt").write_bytes(content)
@@ -359,7 +373,7 @@ class Reviewer:
         if not self.shown():
             return False
         _, portrait = self.any_portrait()
-        _, folder = self.any_folder()
+        _, folder = self.any_target()
         self.number += 1
         image = cv2.imread(str(portrait))
         assert image is not None
@@ -379,6 +393,23 @@ class Reviewer:
         picture.unlink()
         return True
 
+    # --- Names of portraits that are put somewhere.
+
+    def _name_in(self, target: Path, person: int, portrait: Path) -> str:
+        """Return the name of a portrait in a folder of a person.
+
+        In the folder of someone who was merged it remains as a copy: it is shown in the folder of
+        the person whom they became.
+        """
+        is_own = target == self.folders().get(person)
+        return portrait.name if is_own else self._name_copy(portrait)
+
+    def _name_copy(self, portrait: Path) -> str:
+        self.number += 1
+        name = f"copy {self.number}.jpg"
+        self.copies[name] = int(portrait.stem[:6])
+        return name
+
     # --- Choosing.
 
     def copies_of(self, portrait: Path) -> list[Path]:
@@ -391,6 +422,9 @@ class Reviewer:
 
     def any_folder(self) -> tuple[int, Path]:
         return self.random.choice(sorted(self.folders().items()))
+
+    def any_target(self) -> tuple[int, Path]:
+        return self.random.choice(self.targets())
 
     def any_portrait(self) -> tuple[int, Path]:
         return self.random.choice(self.shown())
