@@ -51,6 +51,8 @@ class Sidecars:
     def desired(self, kinds: Collection[SidecarKind]) -> Iterator[NamedRecording]:
         """Yield the recordings with named people, by file."""
         media = [media for media, kind in _KIND_OF.items() if kind in kinds]
+        if not media:
+            return
         rows = self._db.execute(
             f"{_NAMED} and videos.kind in ({','.join('?' * len(media))}) "
             "order by files.id, faces.id",

@@ -145,12 +145,14 @@ class SidecarStage(Stage):
 
     def _compare(self, now: Now) -> None:
         """Note what each sidecar that differs should say."""
-        self._compared, self._compared_s = self._sidecars.version(), now.steady_s
-        self._written = {one.key: one for one in self._sidecars.written()}
-        self._reading = []
+        version = self._sidecars.version()
+        written = {one.key: one for one in self._sidecars.written()}
         desired = combine_shared(self._sidecars.desired(self._kinds))
-        self._compared_recordings = len(desired)
         in_work = self._sidecars.in_work()
+        # If the store fails before this, they are compared again.
+        self._compared, self._compared_s = version, now.steady_s
+        self._compared_recordings = len(desired)
+        self._written, self._reading = written, []
         removed = [
             key
             for key in self._written.keys() - desired.keys()
