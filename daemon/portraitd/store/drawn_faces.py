@@ -21,6 +21,12 @@ from portraitd.store.database import Database
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.faces import FaceWriter
 
+_OPEN = """
+    from ledger_faces join face_fingerprints on face_fingerprints.id = fingerprint_id
+    where role = 'drawn' and fingerprint_id not in (select fingerprint_id from fingerprint_matches)
+"""
+"""The drawn faces that have no row yet, also those of entries that were undone."""
+
 
 @dataclass(frozen=True, slots=True)
 class DrawnBatch:
@@ -58,16 +64,13 @@ class DrawnFaces:
             without: Fingerprints to leave out.
             limit: Largest number of faces.
         """
+        # Several ask at every tick, and nearly always nothing is drawn.
+        if self._db.read_row(f"select 1 {_OPEN} limit 1") is None:
+            return None
         rows = self._db.execute(
-            """
-            select distinct face_fingerprints.*, ledger_id from ledger_faces
-            join face_fingerprints on face_fingerprints.id = fingerprint_id
-            where role = 'drawn'
-                and fingerprint_id not in (select fingerprint_id from fingerprint_matches)
-            order by t_s, face_fingerprints.id
-            """
+            f"select distinct face_fingerprints.*, ledger_id {_OPEN} order by t_s, fingerprint_id"
         ).fetchall()
-        undone = self._ledger.corrections().undone if rows else frozenset()
+        undone = self._ledger.corrections().undone
         open_rows = {
             row["id"]: row
             for row in rows
