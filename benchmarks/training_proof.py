@@ -1,6 +1,6 @@
 """Train on training sets as a user would, and report accuracy on their held splits.
 
-    python benchmarks/training_proof.py detect SET… [--held SET…] [--epochs 5] [--image-px 160]
+    python benchmarks/training_proof.py detect SET… [--held SET…] [--epochs 5] [--seed 1]
     python benchmarks/training_proof.py classify SET… [--held SET…]
     python benchmarks/training_proof.py vectors SET… [--held SET…]
 
@@ -9,7 +9,7 @@ Ultralytics writes a cache into it. Needs ``torch``, ``torchvision``, ``ultralyt
 ``scikit-learn`` (`uv sync --group yolo`), and nothing of portraitd. Only the train split is
 learnt from. Each SET is measured on val of each ``--held`` set (by default of the first SET), so
 sets of one home that were built with different settings are compared on the same pictures: a
-recording stays in its split.
+recording stays in its split. For that, build the first set before you copy the home.
 
 ``detect`` trains the smallest YOLO from its description, without pretrained weights, to find the
 class ``face`` of ``yolo_face``. ``classify`` names the people of ``chips112`` by principal
@@ -33,7 +33,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-SEED = 1
 BATCH = 32
 CHIP_PX = 48
 COMPONENTS = 150
@@ -60,7 +59,7 @@ def detect(
         for root in sets:
             start_s = time.process_time()
             model = YOLO(f"{options.model}.yaml")
-            model.train(data=names[root], epochs=options.epochs, val=False, seed=SEED,
+            model.train(data=names[root], epochs=options.epochs, val=False, seed=options.seed,
                         warmup_epochs=1.0, close_mosaic=options.epochs // 3, **shared)  # fmt: skip
             taken_s = time.process_time() - start_s
             for other in held:
@@ -79,7 +78,9 @@ def detect(
                 }
 
 
-def classify(sets: Sequence[Path], held: Sequence[Path], _: argparse.Namespace) -> Iterator[Any]:
+def classify(
+    sets: Sequence[Path], held: Sequence[Path], options: argparse.Namespace
+) -> Iterator[Any]:
     """Yield the accuracy of a classifier of aligned faces for each set and held set."""
     import numpy as np
     from sklearn.decomposition import PCA
@@ -100,7 +101,8 @@ def classify(sets: Sequence[Path], held: Sequence[Path], _: argparse.Namespace) 
     for root, (known, names) in zip(sets, trains, strict=True):
         start_s = time.process_time()
         model = make_pipeline(
-            PCA(COMPONENTS, whiten=True, random_state=SEED), LogisticRegression(C=0.1, max_iter=500)
+            PCA(COMPONENTS, whiten=True, random_state=options.seed),
+            LogisticRegression(C=0.1, max_iter=500),
         ).fit(np.vstack([known, flip(known)]), np.tile(names, 2))
         taken_s = time.process_time() - start_s
         for other in held:
@@ -165,6 +167,7 @@ def main() -> None:
     parser.add_argument("--model", default="yolo26n", help="of Ultralytics")
     parser.add_argument("--image-px", type=int, default=160)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1, help="of training and components")
     options = parser.parse_args()
     task = {"detect": detect, "classify": classify, "vectors": vectors}[options.task]
     figures = sys.stdout
