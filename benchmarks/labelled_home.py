@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from pathlib import Path
 
-import structlog
-from review_gestures import Reviewer, label_tracks, name_folder, people_of, rename
+from review_gestures import Reviewer, name_folder, people_of, read_labels
 
 from portraitd.people.tree.locations import find_person_folders
 from portraitd.people.tree.scan import ScanCache
@@ -37,19 +34,7 @@ def name_people(reviewer: Reviewer) -> int:
 
 def main() -> None:
     """Correct the home, name its people, and print what was done."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("home", type=Path)
-    parser.add_argument("--clips", type=Path, required=True)
-    parser.add_argument(
-        "--same", action="append", default=[], help="LABEL=LABEL, or CAST=FOLDER for all of them"
-    )
-    arguments = parser.parse_args()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    same = dict(one.split("=") for one in arguments.same)
-    labels = {
-        track: rename(label, same)
-        for track, label in label_tracks(arguments.home, arguments.clips).items()
-    }
+    arguments, labels = read_labels(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
     reviewer = Reviewer(arguments.home, labels, questions=0)
     reviewer.review()
     people = name_people(reviewer)

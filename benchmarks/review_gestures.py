@@ -310,22 +310,25 @@ def people_of(tracks: Any) -> dict[int, str]:
     return {person: count.most_common(1)[0][0] for person, count in votes.items()}
 
 
-def main() -> None:
-    """Print one JSON line for each way."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def read_labels(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, dict[int, str]]:
+    """Return the arguments, with those that name a labelled home, and its labels by track."""
     parser.add_argument("home", type=Path)
     parser.add_argument("--clips", type=Path, required=True)
-    parser.add_argument("--only-visible", action="store_true")
     parser.add_argument(
         "--same", action="append", default=[], help="LABEL=LABEL, or CAST=FOLDER for all of them"
     )
     arguments = parser.parse_args()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     same = dict(one.split("=") for one in arguments.same)
-    labels = {
-        track: rename(label, same)
-        for track, label in label_tracks(arguments.home, arguments.clips).items()
-    }
+    found = label_tracks(arguments.home, arguments.clips)
+    return arguments, {track: rename(label, same) for track, label in found.items()}
+
+
+def main() -> None:
+    """Print one JSON line for each way."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only-visible", action="store_true")
+    arguments, labels = read_labels(parser)
     if arguments.only_visible:
         quality = read(arguments.home, "select id, quality from tracks")
         good = {row["id"] for row in quality if row["quality"] >= VISIBLE_QUALITY}
