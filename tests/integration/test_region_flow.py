@@ -17,7 +17,7 @@ from portraitd.media.face_regions import FaceRegion
 from portraitd.media.jpeg import encode_jpeg
 from portraitd.model.face import Box
 from portraitd.model.reasons import ReasonCode
-from support.home import Home, assert_sound, connect
+from support.home import Home, assert_sound, connect, full_table
 from support.media import as_jpeg
 from support.reviews import ANN, BOB, faces, folders, ledger, move, portraits
 from support.tags import needs_exiftool, write_tags
@@ -94,6 +94,18 @@ def test_a_named_region_says_who_is_seen(home: Home, face: FaceRegion, two_peopl
     assert before == photo.read_bytes()
     assert set() == notices(home)
     assert_sound(home.settings)
+
+
+def test_it_is_recorded_once_the_store_can_be_written_again(home: Home, face: FaceRegion) -> None:
+    """The names that were read are not lost with the attempt."""
+    write_tags(home.inbox / PHOTO, mwg(face))
+    with home.opened() as service:
+        with full_table(service.database, "ledger"):
+            home.tick_until(service, lambda: bool(service.blocked))
+        home.run_until_idle(service)
+
+    assert {"Ada": 1} == folders(home)
+    assert ["region"] == ledger(home)
 
 
 def test_a_reviewer_counts_more_and_what_was_undone_stays_so(home: Home, face: FaceRegion) -> None:

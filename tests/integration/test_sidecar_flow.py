@@ -24,7 +24,7 @@ from portraitd.model.face import Box
 from portraitd.model.reasons import ReasonCode
 from portraitd.people.sidecars.sidecar_stage import REPEAT_S
 from portraitd.store.erasure.eraser import Eraser
-from support.home import Home, assert_sound, connect
+from support.home import Home, assert_sound, connect, full_table
 from support.media import as_jpeg
 from support.permissions import permissions_count
 from support.reviews import ANN, copied, folders
@@ -117,6 +117,22 @@ def test_a_photo_gets_a_sidecar(with_photo: Home, home: Home) -> None:
     assert (stamp.st_ino, stamp.st_mtime_ns) == (sidecar.stat().st_ino, sidecar.stat().st_mtime_ns)
     assert before == home.rows("file_steps")
     assert_sound(home.settings)
+
+
+def test_it_is_recorded_once_the_store_can_be_written_again(
+    with_photo: Home, tmp_path: Path
+) -> None:
+    """Within seconds; it does not wait until all are compared anyway."""
+    shutil.copytree(with_photo.settings.home_dir, tmp_path / "home")
+    home = Home(tmp_path / "home", grouping={"method": "people"}, review=XMP)
+    with home.opened() as service:
+        with full_table(service.database, "sidecars"):
+            home.tick_until(service, lambda: bool(service.blocked))
+        home.run_until_idle(service)
+
+    assert ["Ada"] == exif(home.inbox / f"{PHOTO}.xmp")["Subject"]
+    with closing(connect(home.settings.state_dir)) as connection:
+        assert 1 == connection.execute("select count(*) from sidecars").fetchone()[0]
 
 
 def test_it_follows_the_people_and_goes_with_the_setting(home: Home) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -103,6 +103,16 @@ class Home:
                 return
         raise AssertionError(f"not idle after {ticks} ticks: {self.rows('files')}")
 
+    def tick_until(
+        self, service: Service, is_reached: Callable[[], bool], ticks: int = 200
+    ) -> None:
+        """Tick until something is the case."""
+        for _ in range(ticks):
+            self.tick(service)
+            if is_reached():
+                return
+        raise AssertionError(f"not reached in {ticks} ticks: {self.rows('files')}")
+
     def run(self) -> None:
         """Start, work until idle, end."""
         with self.opened() as service:
@@ -132,6 +142,16 @@ def connect(state_dir: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"file:{state_dir / 'portraitd.sqlite3'}?mode=ro", uri=True)
     connection.row_factory = sqlite3.Row
     return connection
+
+
+@contextmanager
+def full_table(database: Database, table: str) -> Iterator[None]:
+    """Let no row be added to a table, as on a disk that is full."""
+    database.execute(
+        f"create trigger full before insert on {table} begin select raise(fail, 'full'); end"
+    )
+    yield
+    database.execute("drop trigger full")
 
 
 class SeenFace(NamedTuple):

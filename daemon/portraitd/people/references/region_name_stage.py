@@ -125,11 +125,16 @@ class RegionNameStage(Stage):
 
     def tick(self, now: Now) -> None:
         """Record what was read, and have more photos read."""
-        self._collect(now)
-        if self._found and self._is_read(now):
-            self._record(now)
-        if len(self._found) < MAX_FOUND and self._pause.ready(now):
-            self._search(now)
+        try:
+            self._collect(now)
+            if self._found and self._is_read(now):
+                self._record(now)
+            if len(self._found) < MAX_FOUND and self._pause.ready(now):
+                self._search(now)
+        except StoreError:
+            # What was not recorded is read again.
+            self.release()
+            raise
 
     def _search(self, now: Now) -> None:
         """Have photos read that were not read as they are."""

@@ -114,10 +114,18 @@ class SidecarStage(Stage):
 
     def tick(self, now: Now) -> None:
         """Compare when something has changed, and write what differs."""
-        if self._is_due(now):
-            self._compare(now)
-        if not (self._waiting or self._reading):
-            return
+        try:
+            if self._is_due(now):
+                self._compare(now)
+            if self._waiting or self._reading:
+                self._advance(now)
+        except StoreError:
+            # What was not recorded is compared again.
+            self.release()
+            raise
+
+    def _advance(self, now: Now) -> None:
+        """Write some of the sidecars that differ, and have headers read for others."""
         self._has_inbox = not self._is_unavailable()
         if not self._has_inbox:
             return
