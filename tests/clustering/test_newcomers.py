@@ -40,7 +40,7 @@ def find(
 
 
 def test_near_tracks_without_a_person_are_one_newcomer() -> None:
-    """Named after their lowest row; one alone is nobody."""
+    """Each is numbered by its lowest row; a single track is no newcomer."""
     assert [-1, -1, 2, 2, 2, -1, 6, 6] == find()
 
 

@@ -71,7 +71,7 @@ def test_a_new_box_and_a_missing_one() -> None:
 
 
 def test_an_interpolated_box_neither_moves_a_face_nor_is_a_new_one() -> None:
-    """Nobody drew it."""
+    """CVAT made it between two keyframes; no person drew it."""
     near = drawn(ONE.shifted(5, 5), is_drawn=False)
 
     found = match([face(1, ONE)], near, drawn(OTHER, is_drawn=False))

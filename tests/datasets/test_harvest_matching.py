@@ -76,7 +76,7 @@ def test_two_faces_do_not_continue_one_track() -> None:
 
 @pytest.mark.parametrize("t_s", [0.5, 2.5])
 def test_a_track_goes_on_only_between_its_faces(t_s: float) -> None:
-    """Before its first one and after its last one, somebody else may be there."""
+    """Before its first face and after its last one, another person may be there."""
     assert matched([face(LEFT, ANN)], t_s=t_s) is None
 
 

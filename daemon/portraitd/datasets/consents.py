@@ -37,7 +37,7 @@ def select_consenting(
 ) -> tuple[list[NamedPerson], tuple[ConsentAnswer, ...]]:
     """Return who may be in the set, and what the consents of all say; nothing if none is required.
 
-    A consent of somebody who was merged into another person is one of that person.
+    The consent of a person who was merged into another one counts for that one.
     """
     if rule.consents is None:
         return list(people), ()

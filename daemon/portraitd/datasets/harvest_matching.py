@@ -69,7 +69,7 @@ def match_frame(
 
 
 def _find_pairs(known: TrackedFaces, t_s: float, max_gap_s: float) -> tuple[Indices, Indices]:
-    """Return the faces before and after a time of each track that goes on there."""
+    """Return, for each track that continues at a time, its faces before and after that time."""
     before: list[int] = []
     after: list[int] = []
     for track in np.unique(known.tracks[known.tracks > 0]):

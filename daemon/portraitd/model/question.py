@@ -36,8 +36,8 @@ class Claim:
     """Two people are one, a face shows a person, or some faces show one person who is new.
 
     Attributes:
-        people: Ids: of two people, of whom the first is kept; of the one whom the face shows; or
-            none, if the person is new.
+        people: Ids of two people, where the first is kept; or of the one that the face shows; none
+            if the person is new.
         face_ids: Faces without a person, one of each track, in ascending order: none, one, or at
             least two of a new person.
     """

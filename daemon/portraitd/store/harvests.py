@@ -150,7 +150,7 @@ class HarvestStore:
         )
 
     def is_erased_near(self, video_id: int, t_s: float) -> bool:
-        """Return whether somebody was erased who is visible around this time of a video."""
+        """Return whether a face was erased around this time of a video."""
         return any(
             self._tombstones.has_moment(sha256, t_s, ERASED_MARGIN_S)
             for sha256 in self._face_writer.contents(video_id)

@@ -50,7 +50,7 @@ def erase_from_sidecars(database: Database, inbox_dir: Path) -> SidecarErasure:
         try:
             files.update(one.path, partial(write_sidecar, one.kind, None, None))
         except FileNotFoundError:
-            # Its folder is gone.
+            # Its folder was removed.
             pass
         except UnmergeableFile:
             left.append(inbox_dir / one.path)
