@@ -389,9 +389,7 @@ class Service:
         self._errors: dict[Stage, Reason] = {}
         self._logged = NO_REASON
         self._logged_s = float("-inf")
-        # Jobs that were out when the last service ended are queued again.
-        files.reclaim()
-        log.info("store_opened", faces=faces.count(), slices_reclaimed=self.slice_queue.reclaim())
+        self._reclaim_jobs()
 
     @property
     def working(self) -> bool:
@@ -491,6 +489,12 @@ class Service:
     def _retry_failed(self, now_s: float) -> int:
         """Queue the files that failed again. Return how many."""
         return self.slice_queue.retry(now_s) + self.files.retry(now_s)
+
+    def _reclaim_jobs(self) -> None:
+        """Queue the jobs again that were out when the last service ended."""
+        self.files.reclaim()
+        reclaimed = self.slice_queue.reclaim()
+        log.info("store_opened", faces=self.faces.count(), slices_reclaimed=reclaimed)
 
     def _holds_faces(self) -> bool:
         """Return whether a job that is out will write faces down: groups, a set, kept frames."""
