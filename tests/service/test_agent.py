@@ -18,11 +18,11 @@ from portraitd.service.remote.agent import (
     RemoteJob,
     run_remote_job,
 )
-from portraitd.workers import sandbox
 from portraitd.workers.job_results import schema_of
 from portraitd.workers.process import WorkerLimits
 from support import bad_jobs
 from support.processes import wait_until
+from support.sealing import needs_sandbox
 
 LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=30.0)
 
@@ -83,9 +83,7 @@ def test_only_the_last_results_are_kept(tmp_path: Path) -> None:
     assert 2 == run(job)
 
 
-@pytest.mark.skipif(
-    bool(list(sandbox.missing_features())), reason="this kernel does not support the sandbox"
-)
+@needs_sandbox
 def test_a_worker_that_encodes_is_sandboxed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,16 +21,14 @@ from portraitd.service.pools import (
 from portraitd.store.database import FILE_NAME, Database
 from portraitd.workers import sandbox
 from portraitd.workers.pool import LocalExecutor
-from portraitd.workers.process import SandboxPolicy, WorkerLimits
+from portraitd.workers.process import SandboxPolicy
 from support import bad_jobs, sandbox_jobs
 from support.home import Home
+from support.sealing import SEALED_LIMITS, needs_sandbox
 
 ANSWER_S = 240.0
-LIMITS = WorkerLimits(nice=0, memory_mb=4000, time_limit_s=120.0)
 
-LACKING = list(sandbox.missing_features())
-
-pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not supported here: {LACKING}")
+pytestmark = needs_sandbox
 
 
 def media_policy(settings: Settings) -> SandboxPolicy:
@@ -111,7 +109,7 @@ def test_each_kind_of_worker_reaches_its_own_files_only(
     assert policy.prepare
     policy = replace(policy, prepare=(sandbox_jobs.prepare_and_import_this, (policy.prepare,)))
     paths = {str(path): sort for sort, path in home_in_use.sorts.items()}
-    executor = LocalExecutor(1, LIMITS, policy)
+    executor = LocalExecutor(1, SEALED_LIMITS, policy)
     try:
         read = executor.submit(sandbox_jobs.try_to_read, list(paths)).result(ANSWER_S)
         written = executor.submit(sandbox_jobs.try_to_write, list(paths)).result(ANSWER_S)

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.workers import sandbox
 from support.processes import make_home
+from support.sealing import needs_sandbox
 
-LACKING = list(sandbox.missing_features())
-
-pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not supported here: {LACKING}")
+pytestmark = needs_sandbox
 
 
 LESS = """

@@ -24,7 +24,6 @@ from portraitd.model.reasons import ReasonCode
 from portraitd.service.pools import (
     decoding_policy,
 )
-from portraitd.workers import sandbox
 from portraitd.workers.file_broker import JobFile
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
@@ -41,15 +40,13 @@ from portraitd.workers.sandbox.calls import CallRights
 from portraitd.workers.sandbox.self_test import try_forbidden
 from support import bad_jobs, sandbox_jobs
 from support.media import source_of
+from support.sealing import SEALED_LIMITS, needs_sandbox
 
 ANSWER_S = 240.0
-LIMITS = WorkerLimits(nice=0, memory_mb=4000, time_limit_s=120.0)
-
-LACKING = list(sandbox.missing_features())
 
 URETPROBE, UPROBE = 335, 336
 
-pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not supported here: {LACKING}")
+pytestmark = needs_sandbox
 needs_namespaces = pytest.mark.skipif(
     not namespaces.available(), reason="no new namespaces are allowed here"
 )
@@ -65,7 +62,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sealed(cache: Path) -> Iterator[LocalExecutor]:
     """One worker that wrote a file before it was sealed."""
     policy = SandboxPolicy(FileAccess((), (cache,)), (bad_jobs.touch, (cache / "built",)))
-    executor = LocalExecutor(1, LIMITS, policy)
+    executor = LocalExecutor(1, SEALED_LIMITS, policy)
     yield executor
     executor.shutdown(cancel_futures=True)
 
@@ -85,7 +82,7 @@ def test_an_open_worker_can_do_the_same_things(tmp_path: Path) -> None:
     """Otherwise the test above would prove nothing."""
     other = tmp_path / "other"
     other.write_text("")
-    executor = LocalExecutor(1, LIMITS)
+    executor = LocalExecutor(1, SEALED_LIMITS)
 
     found = executor.submit(try_forbidden, other).result(ANSWER_S)
 
@@ -375,7 +372,8 @@ def test_a_sealed_worker_has_limits(sealed: LocalExecutor) -> None:
 
     assert 1 << 20 == found["file"]
     assert 256 == found["open"]
-    assert LIMITS.time_limit_s <= found["cpu"] - found["used"] <= LIMITS.time_limit_s + 10
+    limit_s = SEALED_LIMITS.time_limit_s
+    assert limit_s <= found["cpu"] - found["used"] <= limit_s + 10
 
 
 def test_the_kernel_kills_a_worker_that_spins(sealed: LocalExecutor) -> None:
